@@ -1,0 +1,42 @@
+# Everything that a reader, a writer or CI does here. Needs Python 3.11+ with venv, git and make.
+PYTHON ?= python3
+# Where pip finds torch; for PyTorch's small CPU build on Linux:
+#   make book TORCH_INDEX=https://download.pytorch.org/whl/cpu
+TORCH_INDEX ?=
+BIN := .venv/bin
+RUN := PYTHONUTF8=1 $(BIN)/python
+
+.PHONY: book test lab lessons retarget clean
+
+## book: build the HTML book; runs only the lessons whose stored outputs are stale (FRESH=1: all)
+book: .venv/ready
+	$(RUN) tools/lessons.py book $(if $(FRESH),--fresh)
+
+## test: ruff, the library's tests, every lesson (strictly compared), the built book in Chromium
+test: .venv/ready
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(RUN) -m pytest --nbval --nbval-current-env --numprocesses 2 --dist loadfile --durations 10 tests lessons
+
+## lab: the lessons in JupyterLab
+lab: .venv/ready
+	$(BIN)/jupyter lab lessons
+
+## lessons: run stale lessons and store their outputs in the tracked notebooks (FRESH=1: all)
+lessons: .venv/ready
+	$(RUN) tools/lessons.py refresh $(if $(FRESH),--fresh)
+
+## retarget: point everything at a fork, e.g. make retarget TO=someone/course
+retarget: .venv/ready
+	$(RUN) tools/retarget.py $(TO)
+
+clean:
+	rm -rf _build
+
+# The stamp holds what the environment was made from: a changed requirement makes it anew.
+.venv/ready: requirements.txt pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(if $(TORCH_INDEX),$(BIN)/pip install --index-url $(TORCH_INDEX) $$(grep ^torch== requirements.txt))
+	$(BIN)/pip install --requirement requirements.txt
+	$(BIN)/pip install --no-deps --editable .
+	touch $@

@@ -1,0 +1,144 @@
+"""Sphinx extension of the book: the Claims page, and lessons' figures in chapters."""
+
+import json
+from base64 import b64decode
+from collections import Counter
+from hashlib import sha256
+from html import escape
+from itertools import groupby
+from pathlib import Path
+
+from docutils import nodes
+from docutils.statemachine import StringList
+from sphinx.errors import ExtensionError
+from sphinx.util.docutils import SphinxDirective
+
+from vglib.claims import VERDICT_MIME, all_claims, verdict_html
+
+CLAIMS_PAGE = "book/claims"
+PLACEHOLDER = "<!-- every claim -->"
+
+
+def read_lesson(app, lesson):
+    """Cells of a lesson as staged for the build, which is then rebuilt when they change."""
+    path = Path(app.srcdir, "lessons", f"{lesson}.ipynb")
+    if not path.exists():
+        raise ExtensionError(f"there is no lesson {lesson!r}: {path} is missing")
+    app.env.note_dependency(str(path))
+    return json.loads(path.read_text(encoding="utf-8"))["cells"]
+
+
+def text(lines):
+    return lines if isinstance(lines, str) else "".join(lines)
+
+
+def find_verdict(cells, claim):
+    """The verdict on ``claim`` in a lesson's stored outputs, and the heading that it stands under."""
+    heading = None
+    for cell in cells:
+        if cell["cell_type"] == "markdown":
+            titles = [s for s in text(cell["source"]).splitlines() if s.startswith("#")]
+            heading = titles[-1].lstrip("# ") if titles else heading
+        for output in cell.get("outputs", []):
+            verdict = output.get("data", {}).get(VERDICT_MIME)
+            if verdict and verdict["claim"] == claim:
+                return verdict, heading
+    raise ExtensionError(f"the lesson that owns claim {claim} stores no verdict on it")
+
+
+def slug(heading):
+    """The anchor that MyST gives a heading: GitHub's rule."""
+    kept = "".join(c for c in heading.lower() if c.isalnum() or c in " -_")
+    return kept.replace(" ", "-")
+
+
+def claim_markdown(app, name, claim):
+    """One claim in MyST: wording, verdict, rule, lesson, and what was measured."""
+    source = f"{{cite:t}}`{claim['source']}`" if "source" in claim else "common wording, source not located"
+    lines = [f"(claim-{name})=", f"### {name}", "", f"“{claim['wording']}”", ""]
+    if "lesson" not in claim:
+        return "\n".join([*lines, f"**Open.** No lesson has decided it yet. Source: {source}.", ""])
+    verdict, heading = find_verdict(read_lesson(app, claim["lesson"]), name)
+    link = f"../lessons/{claim['lesson']}.ipynb#{slug(heading)}"
+    lines += [
+        f"**Rule.** True for a seed when the {verdict['quantity']} is {verdict['bound']}. "
+        f"{verdict['because']}",
+        "",
+        f"**Decided in** [{heading}]({link}). **Source:** {source}.",
+        "",
+        f"<div class='verdict' tabindex='0' role='region' aria-label='Verdict on {escape(name)}'>"
+        f"{verdict_html(verdict)}</div>",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def fill_claims_page(app, docname, source):
+    """Write all claims into the Claims page as it is read."""
+    if docname != CLAIMS_PAGE:
+        return
+    claims = all_claims()
+    answers = Counter(
+        find_verdict(read_lesson(app, claim["lesson"]), name)[0]["answer"]
+        if "lesson" in claim
+        else "open"
+        for name, claim in claims.items()
+    )
+    summary = ", ".join(f"{count} {answer}" for answer, count in answers.most_common())
+    parts = [f"Of {len(claims)} claims: {summary}.", ""]
+    for part, group in groupby(claims.items(), key=lambda item: item[1]["part"]):
+        parts += [f"## {part}", ""]
+        parts += [claim_markdown(app, name, claim) for name, claim in group]
+    if PLACEHOLDER not in source[0]:
+        raise ExtensionError(f"{CLAIMS_PAGE} has lost its placeholder {PLACEHOLDER!r}")
+    source[0] = source[0].replace(PLACEHOLDER, "\n".join(parts))
+
+
+class LessonFigure(SphinxDirective):
+    """Show a figure of a lesson, with the caption and the alt text that it has there.
+
+    The arguments are the lesson and the figure's name in it; ``:name:`` is the label here.
+    """
+
+    required_arguments = 2
+    option_spec = {"name": str}
+
+    def run(self):
+        lesson, name = self.arguments
+        cell, data = self.find(lesson, name)
+        settings = cell["metadata"]["mystnb"]
+        figure = nodes.figure()
+        if "image/png" in data:
+            image = nodes.image(uri=self.write_image(b64decode(text(data["image/png"]))))
+            image["alt"] = settings["image"]["alt"]
+            figure += image
+        else:
+            figure += nodes.raw("", text(data["text/html"]), format="html")
+        caption = nodes.Element()
+        self.state.nested_parse(StringList([settings["figure"]["caption"]]), 0, caption)
+        figure += nodes.caption("", "", *caption[0].children)
+        self.set_source_info(figure)
+        self.add_name(figure)
+        return [figure]
+
+    def find(self, lesson, name):
+        for cell in read_lesson(self.env.app, lesson):
+            if cell["metadata"].get("mystnb", {}).get("figure", {}).get("name") == name:
+                for output in cell["outputs"]:
+                    if {"image/png", "text/html"} & set(output.get("data", {})):
+                        return cell, output["data"]
+        raise self.error(f"lesson {lesson!r} has no figure {name!r} with a stored output")
+
+    def write_image(self, content):
+        path = Path(self.env.app.doctreedir).parent / "figures"
+        path = path / f"{sha256(content).hexdigest()[:16]}.png"
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(content)
+        # Sphinx takes a leading slash as the source folder.
+        return "/" + Path("..", path.relative_to(Path(self.env.app.srcdir).parent)).as_posix()
+
+
+def setup(app):
+    app.connect("source-read", fill_claims_page)
+    app.add_directive("lesson-figure", LessonFigure)
+    return {"version": "1", "parallel_read_safe": True}

@@ -1,0 +1,152 @@
+"""Run the lessons and build the book, so that nothing stale is ever published.
+
+Each notebook stores a key over its code cells, vglib, the records of long runs and the pinned
+versions. A notebook whose key does not match is run again: by `book` into _build/source, by
+`refresh` in place.
+
+    python tools/lessons.py book [--fresh]
+    python tools/lessons.py refresh [--fresh]
+"""
+
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+from hashlib import sha256
+from pathlib import Path
+
+import nbformat
+from nbclient import NotebookClient
+from tqdm import tqdm
+
+ROOT = Path(__file__).resolve().parents[1]
+SOURCE = ROOT / "_build" / "source"
+BOOK_FILES = ["_config.yml", "_toc.yml", "references.bib", "CHANGELOG.md", "book", "lessons"]
+LESSON_SECONDS = 300  # a run that takes longer hangs; the budget itself is tested elsewhere
+
+
+def lessons():
+    """Every lesson of the repository, in the order of their paths."""
+    paths = sorted((ROOT / "lessons").rglob("*.ipynb"))
+    return [path for path in paths if ".ipynb_checkpoints" not in path.parts]
+
+
+def key(notebook):
+    """What the stored outputs of ``notebook`` depend on, as a short hash."""
+    cells = [[c.source, c.metadata.get("tags", [])] for c in notebook.cells if c.cell_type == "code"]
+    digest = sha256(json.dumps(cells).encode())
+    folders = [ROOT / "vglib", ROOT / "benchmarks" / "records"]
+    files = [path for folder in folders for path in folder.rglob("*") if path.is_file()]
+    for path in [*sorted(files), ROOT / "requirements.txt"]:
+        if "__pycache__" not in path.parts:
+            digest.update(path.relative_to(ROOT).as_posix().encode() + path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def is_fresh(notebook):
+    """Whether the stored outputs were made from what is here now."""
+    return notebook.metadata.get("vglib_key") == key(notebook)
+
+
+def run(notebook, *, folder, seed=0):
+    """Execute ``notebook`` in place, on one thread, at a base seed; live cells keep no output."""
+    environment = os.environ | {"VGLIB_SEED": str(seed), "OMP_NUM_THREADS": "1"}
+    client = NotebookClient(
+        notebook,
+        timeout=LESSON_SECONDS,
+        kernel_name="python3",
+        resources={"metadata": {"path": str(folder)}},
+        record_timing=False,
+    )
+    with client.setup_kernel(env=environment):
+        code = [(i, cell) for i, cell in enumerate(notebook.cells) if cell.cell_type == "code"]
+        for index, cell in tqdm(code, unit="cell", leave=False, disable=None, ascii=True):
+            client.execute_cell(cell, index)
+    for cell in notebook.cells:
+        if "live" in cell.metadata.get("tags", []):
+            cell.outputs = []
+    notebook.metadata.pop("widgets", None)
+    notebook.metadata["language_info"] = {"name": "python"}  # the rest varies with the machine
+    notebook.metadata["vglib_key"] = key(notebook)
+
+
+def refresh(*, fresh):
+    """Run stale lessons and store their outputs in the tracked notebooks."""
+    for path in lessons():
+        notebook = nbformat.read(path, as_version=4)
+        if is_fresh(notebook) and not fresh:
+            print(f"{path.relative_to(ROOT)}: stored outputs are up to date")
+            continue
+        print(f"{path.relative_to(ROOT)}: running", flush=True)
+        run(notebook, folder=path.parent)
+        nbformat.write(notebook, path)
+
+
+def same_sources(one, other):
+    return [[c.cell_type, c.source, c.metadata] for c in one.cells] == [
+        [c.cell_type, c.source, c.metadata] for c in other.cells
+    ]
+
+
+def stage(*, fresh):
+    """Copy the book's sources to _build/source, with the outputs of every lesson up to date."""
+    wanted = set()
+    for name in BOOK_FILES:
+        path = ROOT / name
+        files = [path] if path.is_file() else [p for p in path.rglob("*") if p.is_file()]
+        for file in files:
+            if {"__pycache__", ".ipynb_checkpoints"} & set(file.parts):
+                continue
+            target = SOURCE / file.relative_to(ROOT)
+            wanted.add(target)
+            if file.suffix == ".ipynb":
+                stage_lesson(file, target, fresh=fresh)
+            elif not target.exists() or target.read_bytes() != file.read_bytes():
+                target.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(file, target)
+    for old in [p for p in SOURCE.rglob("*") if p.is_file() and p not in wanted]:
+        old.unlink()
+
+
+def stage_lesson(path, target, *, fresh):
+    notebook = nbformat.read(path, as_version=4)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    staged = nbformat.read(target, as_version=4) if target.exists() else None
+    if fresh or not is_fresh(notebook):
+        # An earlier build may have run just this notebook already.
+        if not fresh and staged and is_fresh(staged) and same_sources(notebook, staged):
+            return
+        print(f"{path.relative_to(ROOT)}: running", flush=True)
+        run(notebook, folder=path.parent)
+    if notebook != staged:
+        nbformat.write(notebook, target)
+
+
+def book(*, fresh):
+    """Build the HTML book; any warning fails it."""
+    stage(fresh=fresh)
+    command = [str(Path(sys.executable).with_name("jupyter-book")), "build", str(SOURCE)]
+    command += ["--path-output", str(ROOT), "--warningiserror", "--quiet"]
+    if fresh:
+        command.append("--all")
+    environment = os.environ | {"SOURCE_DATE_EPOCH": os.environ.get("SOURCE_DATE_EPOCH", "0")}
+    done = subprocess.run(command, cwd=SOURCE, env=environment)
+    if done.returncode != 0:
+        # Sphinx would take a failed build's half for a whole one.
+        shutil.rmtree(ROOT / "_build" / ".doctrees", ignore_errors=True)
+        sys.exit("The book was not built.")
+    print(f"The book is at {ROOT / '_build' / 'html' / 'index.html'}")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("action", choices=["book", "refresh"])
+    parser.add_argument("--fresh", action="store_true", help="run every lesson")
+    arguments = parser.parse_args()
+    {"book": book, "refresh": refresh}[arguments.action](fresh=arguments.fresh)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,199 @@
+"""Claims under test: the rule stated first, the verdict computed from what was measured.
+
+A verdict and a glued number are ordinary cell outputs that carry a name in their metadata. The book
+collects them from the stored notebooks; nothing but IPython is needed to make them.
+"""
+
+import math
+import tomllib
+from dataclasses import dataclass
+from functools import cache
+from html import escape
+from importlib.resources import files
+
+import numpy as np
+from IPython.display import display
+
+VERDICT_MIME = "application/vnd.vglib.verdict+json"
+SEEDS_NEEDED = 5
+AGREEMENT = 0.9  # share of seeds that must agree before a condition is decided
+
+
+@cache
+def all_claims():
+    """Every claim of the course, by id, as read from ``claims.toml``."""
+    return tomllib.loads(files("vglib").joinpath("claims.toml").read_text(encoding="utf-8"))
+
+
+def readable(value, digits=3):
+    """A number as prose writes it, to ``digits`` significant digits: 0.235, or 1.20 × 10⁻¹⁹."""
+    if not math.isfinite(value):
+        raise ValueError(f"only finite numbers can be written out, not {value}")
+    mantissa, exponent = f"{value:.{digits - 1}e}".split("e")
+    exponent = int(exponent)
+    if value == 0 or -4 < exponent < 4:
+        return f"{float(f'{mantissa}e{exponent}'):.{max(0, digits - 1 - exponent)}f}"
+    return f"{mantissa} × 10{str(exponent).translate(str.maketrans('-0123456789', '⁻⁰¹²³⁴⁵⁶⁷⁸⁹'))}"
+
+
+def glue(name, value, digits=3):
+    """Give a number to the book under ``name``; a chapter shows it with ``{glue:text}``.
+
+    The output carries the number as `readable` writes it. Text is taken as it stands.
+    """
+    text = value if isinstance(value, str) else readable(value, digits)
+    prefix = "application/papermill.record/"
+    display(
+        {f"{prefix}text/plain": text},
+        metadata={"scrapbook": {"name": name, "mime_prefix": prefix}},
+        raw=True,
+    )
+
+
+@dataclass(frozen=True)
+class Condition:
+    """What the seeds said under one condition; ``answer`` is None where they disagree."""
+
+    name: str
+    answer: bool | None
+    median: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Rule:
+    """How a claim will be decided: a quantity, one bound on it, and why that bound.
+
+    The claim is true for a seed when ``quantity`` is ``at_least`` or ``at_most`` the bound. Raises
+    ValueError for an unknown claim and unless exactly one bound is given.
+    """
+
+    claim: str
+    quantity: str
+    because: str
+    at_least: float | None = None
+    at_most: float | None = None
+
+    def __post_init__(self):
+        if self.claim not in all_claims():
+            raise ValueError(
+                f"unknown claim {self.claim!r}; choose one of: {', '.join(all_claims())}"
+            )
+        if (self.at_least is None) == (self.at_most is None):
+            raise ValueError("a rule needs exactly one bound: at_least or at_most")
+
+    @property
+    def bound(self):
+        """The bound in words."""
+        if self.at_least is not None:
+            return f"at least {self.at_least:.3g}"
+        return f"at most {self.at_most:.3g}"
+
+    def verdict(self, measured, *, meaning):
+        """Decide the claim from ``measured``: condition name → one value per seed.
+
+        Within a condition nine tenths of the seeds must agree. All conditions true: *holds*. All
+        false: *does not hold*. Some of each: *holds when* those that are true. A condition in
+        which the seeds disagree is undecided, and so is a claim that hangs on it. ``meaning`` says
+        in one sentence what is true instead, or why. Raises ValueError for no condition, fewer than
+        five seeds, or a value that is not finite.
+        """
+        if not measured:
+            raise ValueError(f"claim {self.claim} needs at least one condition; none was given")
+        conditions = tuple(self._decide(name, values) for name, values in measured.items())
+        answers = [condition.answer for condition in conditions]
+        if True in answers and False in answers:
+            answer = "holds when"
+        elif None in answers:
+            answer = "undecided"
+        else:
+            answer = "holds" if all(answers) else "does not hold"
+        return Verdict(self, answer, conditions, meaning)
+
+    def _decide(self, name, values):
+        values = np.asarray(values, dtype=float)
+        if values.ndim != 1 or len(values) < SEEDS_NEEDED:
+            raise ValueError(
+                f"condition {name!r} needs one value for each of {SEEDS_NEEDED} seeds or more, "
+                f"not an array of shape {values.shape}"
+            )
+        if not np.isfinite(values).all():
+            raise ValueError(f"condition {name!r} has values that are not finite: {values}")
+        true = values >= self.at_least if self.at_least is not None else values <= self.at_most
+        share = true.mean()
+        answer = True if share >= AGREEMENT else False if share <= 1 - AGREEMENT else None
+        return Condition(name, answer, *map(float, np.quantile(values, [0.5, 0, 1])))
+
+    def _repr_html_(self):
+        claim = all_claims()[self.claim]["wording"]
+        return (
+            f"<p><strong>Claim {self.claim}.</strong> “{escape(claim)}”<br>"
+            f"<strong>Rule.</strong> True for a seed when the {escape(self.quantity)} is "
+            f"{self.bound}. <strong>Why there.</strong> {escape(self.because)}</p>"
+        )
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a lesson found about a claim; shown as a table, and collected by the book."""
+
+    rule: Rule
+    answer: str
+    conditions: tuple
+    meaning: str
+
+    def __str__(self):
+        if self.answer != "holds when":
+            return self.answer
+        return "holds when " + "; ".join(c.name for c in self.conditions if c.answer)
+
+    @property
+    def holding(self):
+        """The number of conditions under which the claim is true."""
+        return sum(condition.answer is True for condition in self.conditions)
+
+    def as_json(self):
+        """The verdict as plain data, numbers already written as prose writes them."""
+        return {
+            "claim": self.rule.claim,
+            "answer": self.answer,
+            "meaning": self.meaning,
+            "quantity": self.rule.quantity,
+            "bound": self.rule.bound,
+            "because": self.rule.because,
+            "conditions": [
+                {
+                    "name": c.name,
+                    "answer": {True: "true", False: "false", None: "undecided"}[c.answer],
+                    "median": readable(c.median),
+                    "range": f"{readable(c.low)} to {readable(c.high)}",
+                }
+                for c in self.conditions
+            ],
+        }
+
+    def _repr_mimebundle_(self, include=None, exclude=None):
+        data = {
+            "text/plain": str(self),
+            "text/html": verdict_html(self.as_json()),
+            VERDICT_MIME: self.as_json(),
+        }
+        return data, {"scrapbook": {"name": f"verdict-{self.rule.claim}", "mime_prefix": ""}}
+
+
+def verdict_html(verdict):
+    """HTML of a verdict in the form of `Verdict.as_json`: the answer, then a row per condition."""
+    rows = "".join(
+        f"<tr><th scope='row'>{escape(c['name'])}</th><td>{c['median']}</td>"
+        f"<td>{c['range']}</td><td>{c['answer']}</td></tr>"
+        for c in verdict["conditions"]
+    )
+    return (
+        f"<p><strong>Claim {verdict['claim']}: {verdict['answer']}.</strong> "
+        f"{escape(verdict['meaning'])}</p>"
+        f"<table><thead><tr><th scope='col'>condition</th>"
+        f"<th scope='col'>median of the {escape(verdict['quantity'])}</th>"
+        f"<th scope='col'>range over seeds</th>"
+        f"<th scope='col'>{escape(verdict['bound'])}?</th></tr></thead><tbody>{rows}</tbody></table>"
+    )

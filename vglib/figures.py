@@ -1,0 +1,126 @@
+"""A figure with sliders that works in the published page, without a kernel."""
+
+import json
+from dataclasses import dataclass
+from hashlib import sha256
+from html import escape
+from importlib.resources import files
+from itertools import product
+
+import numpy as np
+
+from vglib.claims import readable
+
+# Lengths in metres, to make a ratio felt; sizes to the nearest power of ten.
+_LENGTHS = [
+    (1e2, "a football field"),
+    (1e0, "a long step"),
+    (1e-2, "a fingernail"),
+    (1e-3, "a grain of sand"),
+    (1e-4, "the width of a hair"),
+    (1e-6, "a bacterium"),
+    (1e-7, "a virus"),
+    (1e-10, "an atom"),
+    (1e-15, "a proton"),
+]
+
+
+def compared(ratio):
+    """Say how small ``ratio`` is: what would be left of a kilometre."""
+    if ratio >= 1e-1:
+        return f"of a kilometre, {readable(1000 * ratio, 2)} metres would be left"
+    longer = [name for length, name in _LENGTHS if length >= 1000 * ratio]
+    return f"of a kilometre, less than {longer[-1]} would be left"
+
+
+@dataclass(frozen=True)
+class State:
+    """One position of the controls: what is drawn, and what it means in words.
+
+    ``measured`` has shape (seeds, positions), ``predicted`` shape (positions,); all positive.
+    ``value`` is the state's one number, for the table; ``sentence`` says it in words.
+    """
+
+    measured: np.ndarray
+    predicted: np.ndarray
+    value: str
+    sentence: str
+
+
+@dataclass(frozen=True)
+class SliderFigure:
+    """A stack of positions (layers, say) beside a log axis, with a control for each keyword.
+
+    ``controls``: keyword → its choices; numbers become a slider, words a menu. ``states``: a dict
+    from a tuple of choices, in the order of ``controls``, to a `State`; all must be there.
+    ``start``: the tuple shown first. ``position``, ``quantity``: axis labels. ``value``: what the
+    table's numbers are. Medians and ranges over seeds are drawn as points with bars, predictions as
+    a line. Without JavaScript the table is all there is. Raises ValueError for a missing state or
+    a value that is not positive and finite.
+    """
+
+    controls: dict
+    states: dict
+    start: tuple
+    position: str
+    quantity: str
+    value: str
+
+    def __post_init__(self):
+        missing = set(product(*self.controls.values())) - set(self.states)
+        if missing:
+            raise ValueError(f"{len(missing)} states are missing, among them {min(missing, key=str)}")
+        if self.start not in self.states:
+            raise ValueError(f"start must be one of the states, not {self.start}")
+        for choice, state in self.states.items():
+            values = np.append(state.measured, state.predicted)
+            if not (np.isfinite(values).all() and (values > 0).all()):
+                raise ValueError(f"state {choice} has values that a log axis cannot show")
+
+    def _data(self):
+        def logs(values):
+            return [round(float(v), 2) for v in np.log10(values)]
+
+        states = []
+        for choice in product(*self.controls.values()):
+            state = self.states[choice]
+            low, middle, high = np.quantile(state.measured, [0, 0.5, 1], axis=0)
+            curves = [logs(curve) for curve in (state.predicted, middle, low, high)]
+            states.append([state.sentence, *curves])
+        start = [list(choices).index(s) for choices, s in zip(self.controls.values(), self.start, strict=True)]
+        return {
+            "controls": [[name, list(choices)] for name, choices in self.controls.items()],
+            "start": start,
+            "position": self.position,
+            "quantity": self.quantity,
+            "states": states,
+        }
+
+    def _table(self):
+        """All states at once: the first control across, every combination of the others down."""
+        (across, columns), *others = self.controls.items()
+        head = "".join(f"<th scope='col'>{escape(f'{across} {c}')}</th>" for c in columns)
+        rows = ""
+        for choice in product(*(choices for _, choices in others)):
+            cells = "".join(f"<td>{self.states[(c, *choice)].value}</td>" for c in columns)
+            rows += f"<tr><th scope='row'>{escape(', '.join(map(str, choice)))}</th>{cells}</tr>"
+        names = escape(", ".join(name for name, _ in others))
+        return (
+            f"<table><caption>{escape(self.value)}</caption><thead>"
+            f"<tr><th scope='col'>{names}</th>{head}</tr></thead><tbody>{rows}</tbody></table>"
+        )
+
+    def _repr_mimebundle_(self, include=None, exclude=None):
+        script = files("vglib").joinpath("slider.js").read_text(encoding="utf-8")
+        # A tag cannot be defined twice, so each version of the script has its own.
+        tag = "vg-slider-" + sha256(script.encode()).hexdigest()[:8]
+        data = json.dumps(self._data(), ensure_ascii=False, separators=(",", ":"))
+        data = data.replace("</", "<\\/")
+        html = (
+            f"<{tag}><script type='application/json'>{data}</script>"
+            f"<div class='vg-table' style='overflow-x:auto' tabindex='0' role='region' "
+            f"aria-label='Table of all settings'>{self._table()}</div></{tag}>"
+            f"<script>{script.replace('VG-SLIDER', tag)}</script>"
+        )
+        text = f"slider figure: {self.quantity} by {self.position}, {len(self.states)} states"
+        return {"text/html": html, "text/plain": text}

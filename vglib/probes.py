@@ -1,0 +1,187 @@
+"""Measurements on any torch module, which is left as it was found."""
+
+import platform
+from dataclasses import dataclass
+from importlib.metadata import version
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from vglib.tasks import Batch
+
+
+def rms(tensor):
+    """Root mean square of all entries, as a float.
+
+    Computed in float64 after division by the largest entry, so that 1e-300 does not read as 0
+    and 1e300 not as infinity.
+    """
+    values = tensor.detach().to(torch.float64)
+    largest = float(values.abs().max())
+    if largest == 0:
+        return 0.0
+    return largest * float((values / largest).square().mean().sqrt())
+
+
+@dataclass(frozen=True)
+class GradientFlow:
+    """Gradients by layer, of one or several networks of the same shape.
+
+    Every array has shape (networks, layers); layer 1, next to the input, comes first and the
+    read-out is left out. ``delta``: RMS of δ_l = ∂L/∂z_l over units and examples. ``weight``: RMS of
+    ∂L/∂W_l. ``signal``: RMS of h_{l-1}, the input of layer l. ``layers``: the layers' names.
+    ``settings``: one dict per network; ``versions``: of the software that measured.
+    """
+
+    delta: np.ndarray
+    weight: np.ndarray
+    signal: np.ndarray
+    layers: tuple
+    settings: tuple
+    versions: dict
+
+    @property
+    def factor(self):
+        """Geometric mean over hidden layers, (RMS δ_1 / RMS δ_L)^(1/(L-1)), one per network.
+
+        Below one the gradient vanishes on its way down. Raises ValueError for a single layer.
+        """
+        if len(self.layers) < 2:
+            raise ValueError("a factor per layer needs depth 2 or more, not 1")
+        return (self.delta[:, 0] / self.delta[:, -1]) ** (1 / (len(self.layers) - 1))
+
+    def __repr__(self):
+        networks, layers = self.delta.shape
+        text = f"GradientFlow: {networks} networks, {layers} layers"
+        if layers > 1:
+            low, middle, high = np.quantile(self.factor, [0, 0.5, 1])
+            text += f", factor {middle:.3g} (from {low:.3g} to {high:.3g})"
+        return text
+
+
+def gradient_flow(nets, batch, *, loss=F.cross_entropy):
+    """Measure the gradient at every hidden layer of ``nets`` (one module or a list) on ``batch``.
+
+    A layer is a module that owns a weight of two or more axes (Linear, Conv); layers are ordered as
+    they run, and the last to run is the read-out. ``loss(outputs, targets)`` gives a scalar. NaN
+    stands where no gradient arrives: at layers that are detached, or the weights of frozen ones.
+
+    Nothing of the model changes: parameters, ``.grad``, buffers, mode, hooks and torch's random
+    state are as before. Raises ValueError for an empty batch, inputs that are not finite, labels out
+    of range, a model without trainable parameters or without two layers, a loss that is not a finite
+    scalar, or networks of different shapes.
+    """
+    nets = [nets] if isinstance(nets, nn.Module) else list(nets)
+    if not nets:
+        raise ValueError("gradient_flow needs at least one network; the list is empty")
+    batch = _checked(batch)
+    for net in nets:
+        _check_model(net, batch)
+    results = [_one(net, batch, loss) for net in nets]
+    names = {result[0] for result in results}
+    if len(names) > 1:
+        shapes = sorted({len(layers) for layers in names})
+        raise ValueError(f"the networks differ in their layers: {shapes} layers; measure them apart")
+    values = np.array([result[1] for result in results])  # (networks, 3, layers)
+    return GradientFlow(
+        delta=values[:, 0],
+        weight=values[:, 1],
+        signal=values[:, 2],
+        layers=names.pop(),
+        settings=tuple(getattr(net, "settings", {"model": type(net).__name__}) for net in nets),
+        versions={"python": platform.python_version(), "torch": version("torch")},
+    )
+
+
+def _checked(batch):
+    inputs, targets = batch
+    if len(inputs) == 0 or len(inputs) != len(targets):
+        raise ValueError(
+            "a batch needs at least one example and one target for each; "
+            f"this one has {len(inputs)} inputs and {len(targets)} targets"
+        )
+    if inputs.is_floating_point() and not inputs.isfinite().all():
+        bad = int((~inputs.isfinite()).sum())
+        raise ValueError(f"the inputs must be finite; {bad} of {inputs.numel()} entries are not")
+    return Batch(inputs, targets)
+
+
+def _check_model(net, batch):
+    trainable = [parameter for parameter in net.parameters() if parameter.requires_grad]
+    if not trainable:
+        raise ValueError(f"{type(net).__name__} has no trainable parameters, so it has no gradient")
+    if batch.inputs.is_floating_point() and batch.inputs.dtype != trainable[0].dtype:
+        raise ValueError(
+            f"the inputs are {batch.inputs.dtype} and the model is {trainable[0].dtype}; "
+            "convert one of them, for instance with model.double()"
+        )
+
+
+def _one(net, batch, loss):
+    """Names of the hidden layers of one network, and the rows (δ, ∂L/∂W, h) of their RMS."""
+    ran = {}  # name: (h_{l-1}, W_l, z_l), in the order in which the layers run
+
+    def record(name):
+        def hook(module, arguments, output):
+            if not output.requires_grad:  # behind frozen layers δ exists all the same
+                output = output.detach().requires_grad_()
+            ran[name] = (arguments[0].detach(), module.weight, output)
+            # An in-place activation must not overwrite the z that is kept.
+            return output.clone()
+
+        return hook
+
+    def owns_a_matrix(module):
+        weight = getattr(module, "weight", None)
+        return isinstance(weight, nn.Parameter) and weight.ndim >= 2 and not isinstance(
+            module, nn.Embedding
+        )
+
+    buffers = {name: buffer.clone() for name, buffer in net.named_buffers()}
+    handles = [
+        module.register_forward_hook(record(name))
+        for name, module in net.named_modules()
+        if owns_a_matrix(module)
+    ]
+    try:
+        with torch.random.fork_rng(), torch.enable_grad():
+            outputs = net(batch.inputs)
+            value = _checked_loss(loss, outputs, batch.targets)
+            if len(ran) < 2:
+                raise ValueError(
+                    f"a hidden layer and a read-out are needed; {type(net).__name__} ran "
+                    f"{len(ran)} layer(s) with a weight matrix"
+                )
+            *hidden, _readout = ran
+            wanted = [ran[name][2] for name in hidden]
+            wanted += [ran[name][1] for name in hidden if ran[name][1].requires_grad]
+            gradients = torch.autograd.grad(value, wanted, allow_unused=True)
+    finally:
+        for handle in handles:
+            handle.remove()
+        with torch.no_grad():
+            for name, buffer in net.named_buffers():
+                buffer.copy_(buffers[name])
+    sizes = [float("nan") if gradient is None else rms(gradient) for gradient in gradients]
+    deltas, weights = sizes[: len(hidden)], iter(sizes[len(hidden) :])
+    weights = [next(weights) if ran[name][1].requires_grad else float("nan") for name in hidden]
+    return tuple(hidden), (deltas, weights, [rms(ran[name][0]) for name in hidden])
+
+
+def _checked_loss(loss, outputs, targets):
+    if loss is F.cross_entropy:
+        classes = outputs.shape[1]
+        if targets.is_floating_point() or not 0 <= int(targets.min()) <= int(targets.max()) < classes:
+            raise ValueError(
+                f"labels must be whole numbers from 0 to {classes - 1}; these are of type "
+                f"{targets.dtype} and run from {targets.min()} to {targets.max()}"
+            )
+    value = loss(outputs, targets)
+    if not isinstance(value, torch.Tensor) or value.ndim != 0:
+        got = tuple(value.shape) if isinstance(value, torch.Tensor) else type(value).__name__
+        raise ValueError(f"the loss must be a scalar tensor, not {got}")
+    if not value.isfinite():
+        raise ValueError(f"the loss must be finite, not {value.item()}")
+    return value
