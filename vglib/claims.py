@@ -44,7 +44,7 @@ def glue(name, value, digits=3):
     text = value if isinstance(value, str) else readable(value, digits)
     prefix = "application/papermill.record/"
     display(
-        {f"{prefix}text/plain": text},
+        {f"{prefix}text/plain": repr(text)},  # quoted, or glue would turn 1.00 into 1.0
         metadata={"scrapbook": {"name": name, "mime_prefix": prefix}},
         raw=True,
     )
@@ -176,24 +176,25 @@ class Verdict:
     def _repr_mimebundle_(self, include=None, exclude=None):
         data = {
             "text/plain": str(self),
-            "text/html": verdict_html(self.as_json()),
+            "text/html": f"<p><strong>Claim {self.rule.claim} {self.answer}"
+            f"{' …' if self.answer == 'holds when' else '.'}</strong> {escape(self.meaning)}</p>"
+            f"<div class='vg-table'>{verdict_table(self.as_json())}</div>",
             VERDICT_MIME: self.as_json(),
         }
         return data, {"scrapbook": {"name": f"verdict-{self.rule.claim}", "mime_prefix": ""}}
 
 
-def verdict_html(verdict):
-    """HTML of a verdict in the form of `Verdict.as_json`: the answer, then a row per condition."""
+def verdict_table(verdict):
+    """HTML table of a verdict in the form of `Verdict.as_json`, a row per condition."""
     rows = "".join(
         f"<tr><th scope='row'>{escape(c['name'])}</th><td>{c['median']}</td>"
         f"<td>{c['range']}</td><td>{c['answer']}</td></tr>"
         for c in verdict["conditions"]
     )
     return (
-        f"<p><strong>Claim {verdict['claim']}: {verdict['answer']}.</strong> "
-        f"{escape(verdict['meaning'])}</p>"
-        f"<table><thead><tr><th scope='col'>condition</th>"
-        f"<th scope='col'>median of the {escape(verdict['quantity'])}</th>"
-        f"<th scope='col'>range over seeds</th>"
-        f"<th scope='col'>{escape(verdict['bound'])}?</th></tr></thead><tbody>{rows}</tbody></table>"
+        "<table><thead><tr><th scope='col'>condition</th>"
+        f"<th scope='col'>{escape(verdict['quantity'])}, median</th>"
+        "<th scope='col'>range over seeds</th>"
+        f"<th scope='col'>{escape(verdict['bound'])}?</th></tr></thead>"
+        f"<tbody>{rows}</tbody></table>"
     )

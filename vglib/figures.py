@@ -26,11 +26,13 @@ _LENGTHS = [
 
 
 def compared(ratio):
-    """Say how small ``ratio`` is: what would be left of a kilometre."""
-    if ratio >= 1e-1:
-        return f"of a kilometre, {readable(1000 * ratio, 2)} metres would be left"
-    longer = [name for length, name in _LENGTHS if length >= 1000 * ratio]
-    return f"of a kilometre, less than {longer[-1]} would be left"
+    """A sentence that makes ``ratio`` felt: what it would make of a kilometre."""
+    if ratio >= 1:
+        return f"A kilometre stretched that much would be {readable(ratio, 2)} kilometres."
+    if ratio >= 0.1:
+        return f"A kilometre shrunk that much would still be {readable(1000 * ratio, 2)} metres."
+    larger = [name for length, name in _LENGTHS if length >= 1000 * ratio]
+    return f"A kilometre shrunk that much would be smaller than {larger[-1]}."
 
 
 @dataclass(frozen=True)
@@ -69,7 +71,9 @@ class SliderFigure:
     def __post_init__(self):
         missing = set(product(*self.controls.values())) - set(self.states)
         if missing:
-            raise ValueError(f"{len(missing)} states are missing, among them {min(missing, key=str)}")
+            raise ValueError(
+                f"{len(missing)} states are missing, among them {min(missing, key=str)}"
+            )
         if self.start not in self.states:
             raise ValueError(f"start must be one of the states, not {self.start}")
         for choice, state in self.states.items():
@@ -87,7 +91,10 @@ class SliderFigure:
             low, middle, high = np.quantile(state.measured, [0, 0.5, 1], axis=0)
             curves = [logs(curve) for curve in (state.predicted, middle, low, high)]
             states.append([state.sentence, *curves])
-        start = [list(choices).index(s) for choices, s in zip(self.controls.values(), self.start, strict=True)]
+        start = [
+            list(choices).index(s)
+            for choices, s in zip(self.controls.values(), self.start, strict=True)
+        ]
         return {
             "controls": [[name, list(choices)] for name, choices in self.controls.items()],
             "start": start,

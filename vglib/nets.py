@@ -5,6 +5,8 @@ from collections import OrderedDict
 import torch
 from torch import nn
 
+from vglib.checks import at_least_one, check_gain, choose
+
 ACTIVATIONS = {
     "identity": nn.Identity,
     "sigmoid": nn.Sigmoid,
@@ -29,35 +31,27 @@ def _normal(weight, gain):
     nn.init.normal_(weight, std=gain * weight.shape[1] ** -0.5)
 
 
-# What each init does to a weight matrix of shape (fan_out, fan_in); None leaves what nn.Linear drew.
-INITS = {"torch": None, "lecun": _lecun, "xavier": _xavier, "he": _he, "normal": _normal}
-
-
-def choose(kind, name, table):
-    """``table[name]``, or a ValueError that lists the choices."""
-    if name not in table:
-        raise ValueError(f"unknown {kind} {name!r}; choose one of: {', '.join(table)}")
-    return table[name]
-
-
-def at_least_one(**sizes):
-    """Raise ValueError unless each of ``sizes`` is a whole number from 1 up."""
-    for name, size in sizes.items():
-        if isinstance(size, bool) or not isinstance(size, int) or size < 1:
-            raise ValueError(f"{name} must be a whole number from 1 up, not {size!r}")
-
-
-def check_gain(init, gain):
-    """Raise ValueError unless ``gain`` is a positive number for init 'normal', else None."""
-    if init != "normal":
-        if gain is not None:
-            raise ValueError(f"gain belongs to init 'normal'; init {init!r} sets its own scale")
-    elif gain is None or not 0 < gain < float("inf"):
-        raise ValueError(f"init 'normal' needs a positive finite gain σ_w, not {gain!r}")
+# What each init does to a weight of shape (fan_out, fan_in); None leaves what nn.Linear drew.
+INITS = {
+    "torch": None,
+    "lecun": _lecun,
+    "xavier": _xavier,
+    "he": _he,
+    "normal": _normal,
+}
 
 
 def mlp(
-    *, depth, width, activation, init, seed, gain=None, inputs=64, classes=10, dtype=torch.float64
+    *,
+    depth,
+    width,
+    activation,
+    init,
+    seed,
+    gain=None,
+    inputs=64,
+    classes=10,
+    dtype=torch.float64,
 ):
     """A deep network: ``depth`` hidden layers of ``width`` units, then a linear read-out.
 

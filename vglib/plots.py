@@ -9,23 +9,18 @@ _MARKERS = ["o", "s", "^", "D", "v", "P"]
 
 
 def panels(*titles, x, y):
-    """A row of axes, one per title, with labelled axes and a log y axis; returns the axes."""
+    """A row of axes that share a log y axis, as a dict from each title to its axes."""
     # Styled here and not through rcParams, which belong to the reader.
-    figure, axes = plt.subplots(
-        1,
-        len(titles),
-        figsize=(max(5, 3.2 * len(titles)), 3.6),
-        sharey=True,
-        layout="constrained",
-        facecolor="white",
-        squeeze=False,
+    size = (max(5, 3.2 * len(titles)), 3.6)
+    figure, axes = plt.subplot_mosaic(
+        [titles], figsize=size, sharey=True, layout="constrained", facecolor="white"
     )
-    for axis, title in zip(axes[0], titles, strict=True):
+    for title, axis in axes.items():
         axis.set(title=title, xlabel=x, yscale="log")
         axis.spines[["top", "right"]].set_visible(False)
         axis.grid(alpha=0.25)
-    axes[0, 0].set_ylabel(y)
-    return list(axes[0])
+    figure.supylabel(y, fontsize="medium")
+    return axes
 
 
 def spread(axis, x, measured, *, label, predicted=None):

@@ -1,5 +1,6 @@
 """Measurements on any torch module, which is left as it was found."""
 
+import math
 import platform
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -20,8 +21,8 @@ def rms(tensor):
     """
     values = tensor.detach().to(torch.float64)
     largest = float(values.abs().max())
-    if largest == 0:
-        return 0.0
+    if largest == 0 or not math.isfinite(largest):
+        return largest
     return largest * float((values / largest).square().mean().sqrt())
 
 
@@ -30,8 +31,8 @@ class GradientFlow:
     """Gradients by layer, of one or several networks of the same shape.
 
     Every array has shape (networks, layers); layer 1, next to the input, comes first and the
-    read-out is left out. ``delta``: RMS of δ_l = ∂L/∂z_l over units and examples. ``weight``: RMS of
-    ∂L/∂W_l. ``signal``: RMS of h_{l-1}, the input of layer l. ``layers``: the layers' names.
+    read-out is left out. ``delta``: RMS of δ_l = ∂L/∂z_l over units and examples. ``weight``: RMS
+    of ∂L/∂W_l. ``signal``: RMS of h_{l-1}, the input of layer l. ``layers``: the layers' names.
     ``settings``: one dict per network; ``versions``: of the software that measured.
     """
 
@@ -69,9 +70,9 @@ def gradient_flow(nets, batch, *, loss=F.cross_entropy):
     stands where no gradient arrives: at layers that are detached, or the weights of frozen ones.
 
     Nothing of the model changes: parameters, ``.grad``, buffers, mode, hooks and torch's random
-    state are as before. Raises ValueError for an empty batch, inputs that are not finite, labels out
-    of range, a model without trainable parameters or without two layers, a loss that is not a finite
-    scalar, or networks of different shapes.
+    state are as before. Raises ValueError for an empty batch, inputs that are not finite or not of
+    the model's type, labels out of range, a model without trainable parameters or without two
+    layers, a loss that is not a finite scalar, or networks of different shapes.
     """
     nets = [nets] if isinstance(nets, nn.Module) else list(nets)
     if not nets:
@@ -83,7 +84,9 @@ def gradient_flow(nets, batch, *, loss=F.cross_entropy):
     names = {result[0] for result in results}
     if len(names) > 1:
         shapes = sorted({len(layers) for layers in names})
-        raise ValueError(f"the networks differ in their layers: {shapes} layers; measure them apart")
+        raise ValueError(
+            f"the networks differ in their layers: {shapes} layers; measure them apart"
+        )
     values = np.array([result[1] for result in results])  # (networks, 3, layers)
     return GradientFlow(
         delta=values[:, 0],
@@ -135,8 +138,10 @@ def _one(net, batch, loss):
 
     def owns_a_matrix(module):
         weight = getattr(module, "weight", None)
-        return isinstance(weight, nn.Parameter) and weight.ndim >= 2 and not isinstance(
-            module, nn.Embedding
+        return (
+            isinstance(weight, nn.Parameter)
+            and weight.ndim >= 2
+            and not isinstance(module, nn.Embedding)
         )
 
     buffers = {name: buffer.clone() for name, buffer in net.named_buffers()}
@@ -173,7 +178,10 @@ def _one(net, batch, loss):
 def _checked_loss(loss, outputs, targets):
     if loss is F.cross_entropy:
         classes = outputs.shape[1]
-        if targets.is_floating_point() or not 0 <= int(targets.min()) <= int(targets.max()) < classes:
+        if (
+            targets.is_floating_point()
+            or not 0 <= int(targets.min()) <= int(targets.max()) < classes
+        ):
             raise ValueError(
                 f"labels must be whole numbers from 0 to {classes - 1}; these are of type "
                 f"{targets.dtype} and run from {targets.min()} to {targets.max()}"

@@ -5,16 +5,18 @@
     :host { display: block; max-width: 46rem; margin: 1rem auto; color: inherit; }
     form { display: flex; flex-wrap: wrap; gap: .5rem 1.5rem; align-items: end; margin: 0; }
     label { display: flex; flex-direction: column; font-size: .9rem; }
-    label:first-child { flex: 1 1 12rem; }
+    label:first-child { flex: 1 1 16rem; }
     input, select { font: inherit; color: inherit; min-height: 2.75rem; touch-action: pan-y; }
     select { background: transparent; border: 1px solid currentColor; border-radius: .3rem; }
     option { color: black; background: white; }
     input { width: 100%; margin: 0; accent-color: #d55e00; }
     :focus-visible { outline: 3px solid #0072b2; outline-offset: 2px; }
-    svg { width: 100%; height: auto; font: 13px sans-serif; }
-    p { font-size: 1.1rem; min-height: 5.5em; margin: .2rem 0; }
+    svg { display: block; max-width: 100%; margin: auto; font: 13px sans-serif; }
+    p { font-size: 1.1rem; min-height: 4.6em; margin: .2rem 0; text-align: start; }
     ul { list-style: none; display: flex; flex-wrap: wrap; gap: 0 1.5rem; padding: 0; margin: 0;
          font-size: .9rem; }
+    i { display: inline-block; width: 1.5rem; border-top: 2px solid; vertical-align: middle; }
+    details { text-align: start; }
     summary { min-height: 1.5rem; cursor: pointer; }`;
 
   // Arrow keys move the slider, not the notebook's cell selection: JupyterLab listens on window.
@@ -41,11 +43,13 @@
       root.innerHTML = `<style>${STYLE}</style><form>${controls.join("")}</form>
         <div></div><p aria-live="polite"></p>
         <ul><li><span style="color:#d55e00">●</span> measured: median and range over seeds</li>
-            <li>┄ predicted by theory</li></ul>
+            <li><i></i> predicted by theory</li></ul>
         <details><summary>All settings as a table</summary><slot></slot></details>`;
       this.inputs = [...root.querySelectorAll("input, select")];
       root.querySelector("form").addEventListener("input", () => this.draw());
       root.querySelector("form").addEventListener("submit", (event) => event.preventDefault());
+      // Text in the drawing keeps its size on a phone, so the drawing follows the page's width.
+      new ResizeObserver(() => this.draw()).observe(this);
       this.draw();
     }
 
@@ -64,10 +68,11 @@
 
       // One log axis for all states, so that what changes is the curve and not the scale.
       const all = states.flatMap((state) => state.slice(1).flat());
-      const decade = 5 * Math.ceil((Math.max(...all) - Math.min(...all)) / 40);
-      const from = decade * Math.floor(Math.min(...all) / decade);
-      const to = Math.max(decade * Math.ceil(Math.max(...all) / decade), 0);
-      const W = 460, H = 400, left = 74, right = 20, top = 34, bottom = 52;
+      const W = Math.max(280, Math.min(640, this.clientWidth || 460));
+      const H = 400, left = 74, right = 20, top = 34, bottom = 52;
+      const lowest = Math.min(...all), to = Math.max(1, Math.ceil(Math.max(...all)));
+      const decade = [1, 2, 5, 10, 20, 50].find((d) => (to - lowest) / d <= (W - left) / 55);
+      const from = decade * Math.floor(lowest / decade);
       const x = (log) => left + ((log - from) / (to - from)) * (W - left - right);
       const n = median.length;
       const step = (H - top - bottom) / n;
@@ -78,6 +83,8 @@
       for (let k = from; k <= to; k += decade)
         marks += `<line x1="${x(k)}" x2="${x(k)}" y1="${top}" y2="${H - bottom}" stroke="currentColor" opacity=".15"/>
           <text x="${x(k)}" y="${H - bottom + 20}" text-anchor="middle">${superscript(k)}</text>`;
+      marks += `<polyline fill="none" stroke="currentColor" stroke-width="1.5"
+        points="${predicted.map((value, i) => `${x(value).toFixed(1)},${y(i).toFixed(1)}`).join(" ")}"/>`;
       const every = Math.ceil(n / 6);
       median.forEach((value, i) => {
         marks += `<rect x="${left - 34}" width="22" y="${y(i) - 0.4 * step}" height="${0.8 * step}"
@@ -89,14 +96,13 @@
         marks += `<line x1="${x(low[i])}" x2="${x(high[i])}" y1="${y(i)}" y2="${y(i)}" stroke="#d55e00" stroke-width="2"/>
           <circle class="point" cx="${x(value).toFixed(1)}" cy="${y(i).toFixed(1)}" r="${Math.max(2, Math.min(4, step / 2))}" fill="#d55e00"/>`;
       });
-      marks += `<polyline fill="none" stroke="currentColor" stroke-width="1.5" stroke-dasharray="5 3"
-        points="${predicted.map((value, i) => `${x(value).toFixed(1)},${y(i).toFixed(1)}`).join(" ")}"/>
+      marks += `
         <text x="${left - 23}" y="${top - 18}" text-anchor="middle">loss</text>
         <path d="M${left - 23},${top - 14} v8 m-4,-4 l4,4 l4,-4" fill="none" stroke="currentColor"/>
         <text transform="translate(12 ${(top + H - bottom) / 2}) rotate(-90)" text-anchor="middle">${position}</text>
         <text x="${(left + W - right) / 2}" y="${H - 8}" text-anchor="middle">${quantity}</text>`;
       this.shadowRoot.querySelector("div").innerHTML =
-        `<svg viewBox="0 0 ${W} ${H}" role="img" aria-label="${quantity} by ${position}. ${sentence}" fill="currentColor">${marks}</svg>`;
+        `<svg viewBox="0 0 ${W} ${H}" width="${W}" height="${H}" role="img" aria-label="${quantity} by ${position}. ${sentence}" fill="currentColor">${marks}</svg>`;
       this.shadowRoot.querySelector("p").textContent = sentence;
     }
   });

@@ -2,18 +2,17 @@
 
 import json
 from base64 import b64decode
-from collections import Counter
 from hashlib import sha256
-from html import escape
 from itertools import groupby
 from pathlib import Path
+from typing import ClassVar
 
 from docutils import nodes
 from docutils.statemachine import StringList
 from sphinx.errors import ExtensionError
 from sphinx.util.docutils import SphinxDirective
 
-from vglib.claims import VERDICT_MIME, all_claims, verdict_html
+from vglib.claims import VERDICT_MIME, all_claims, verdict_table
 
 CLAIMS_PAGE = "book/claims"
 PLACEHOLDER = "<!-- every claim -->"
@@ -33,7 +32,7 @@ def text(lines):
 
 
 def find_verdict(cells, claim):
-    """The verdict on ``claim`` in a lesson's stored outputs, and the heading that it stands under."""
+    """The verdict on ``claim`` in a lesson's stored outputs, and the heading above it."""
     heading = None
     for cell in cells:
         if cell["cell_type"] == "markdown":
@@ -53,45 +52,66 @@ def slug(heading):
 
 
 def claim_markdown(app, name, claim):
-    """One claim in MyST: wording, verdict, rule, lesson, and what was measured."""
-    source = f"{{cite:t}}`{claim['source']}`" if "source" in claim else "common wording, source not located"
-    lines = [f"(claim-{name})=", f"### {name}", "", f"“{claim['wording']}”", ""]
+    """One claim in MyST: anchor, wording, verdict, and on demand the rule and the measurements."""
+    source = f"{{cite:t}}`{claim['source']}`" if "source" in claim else "source not located"
+    wording = f"**{name}.** “{claim['wording']}” (Common wording; {source}.)"
     if "lesson" not in claim:
-        return "\n".join([*lines, f"**Open.** No lesson has decided it yet. Source: {source}.", ""])
+        return f"(claim-{name})=\n{wording} *Open.*\n"
     verdict, heading = find_verdict(read_lesson(app, claim["lesson"]), name)
+    answers = [condition["answer"] for condition in verdict["conditions"]]
+    score = f"(true under {answers.count('true')} of {len(answers)} conditions)"
+    names = {answer: [] for answer in answers}
+    for condition in verdict["conditions"]:
+        names[condition["answer"]].append(condition["name"])
+    conditions = "\n".join(f"- *{answer}*: {'; '.join(names[answer])}" for answer in names)
     link = f"../lessons/{claim['lesson']}.ipynb#{slug(heading)}"
-    lines += [
-        f"**Rule.** True for a seed when the {verdict['quantity']} is {verdict['bound']}. "
-        f"{verdict['because']}",
-        "",
-        f"**Decided in** [{heading}]({link}). **Source:** {source}.",
-        "",
-        f"<div class='verdict' tabindex='0' role='region' aria-label='Verdict on {escape(name)}'>"
-        f"{verdict_html(verdict)}</div>",
-        "",
-    ]
-    return "\n".join(lines)
+    return f"""(claim-{name})=
+:::{{admonition}} {name} {verdict["answer"]} … {score}
+:class: claim
+
+{wording}
+
+{verdict["meaning"]} Decided in [{heading}]({link}).
+
+{conditions}
+
+```{{dropdown}} Rule and measurements
+True for a seed when the {verdict["quantity"]} is {verdict["bound"]}. {verdict["because"]}
+
+<div class="vg-table" tabindex="0" role="region" aria-label="Measurements for {name}">
+{verdict_table(verdict)}
+</div>
+```
+:::
+"""
 
 
 def fill_claims_page(app, docname, source):
-    """Write all claims into the Claims page as it is read."""
+    """Write all claims into the Claims page as it is read, the decided ones first in each part."""
     if docname != CLAIMS_PAGE:
         return
-    claims = all_claims()
-    answers = Counter(
-        find_verdict(read_lesson(app, claim["lesson"]), name)[0]["answer"]
-        if "lesson" in claim
-        else "open"
-        for name, claim in claims.items()
-    )
-    summary = ", ".join(f"{count} {answer}" for answer, count in answers.most_common())
-    parts = [f"Of {len(claims)} claims: {summary}.", ""]
-    for part, group in groupby(claims.items(), key=lambda item: item[1]["part"]):
-        parts += [f"## {part}", ""]
-        parts += [claim_markdown(app, name, claim) for name, claim in group]
     if PLACEHOLDER not in source[0]:
         raise ExtensionError(f"{CLAIMS_PAGE} has lost its placeholder {PLACEHOLDER!r}")
-    source[0] = source[0].replace(PLACEHOLDER, "\n".join(parts))
+    claims = all_claims()
+    lines = [
+        f"{sum('lesson' in c for c in claims.values())} of {len(claims)} claims are decided.",
+        "",
+    ]
+    for part, group in groupby(claims.items(), key=lambda item: item[1]["part"]):
+        lines += [f"## {part}", ""]
+        decided_first = sorted(group, key=lambda item: "lesson" not in item[1])
+        lines += [claim_markdown(app, name, claim) for name, claim in decided_first]
+    source[0] = source[0].replace(PLACEHOLDER, "\n".join(lines))
+
+
+def drop_thebe(app, pagename, templatename, context, doctree):
+    """Jupyter Book loads Thebe twice though it is off, which is an error on every page."""
+    context["script_files"] = [
+        script for script in context["script_files"] if "thebe" not in str(vars(script)).lower()
+    ]
+    context["css_files"] = [
+        sheet for sheet in context["css_files"] if "thebe" not in str(sheet).lower()
+    ]
 
 
 class LessonFigure(SphinxDirective):
@@ -101,7 +121,7 @@ class LessonFigure(SphinxDirective):
     """
 
     required_arguments = 2
-    option_spec = {"name": str}
+    option_spec: ClassVar = {"name": str}
 
     def run(self):
         lesson, name = self.arguments
@@ -140,5 +160,6 @@ class LessonFigure(SphinxDirective):
 
 def setup(app):
     app.connect("source-read", fill_claims_page)
+    app.connect("html-page-context", drop_thebe, priority=900)
     app.add_directive("lesson-figure", LessonFigure)
     return {"version": "1", "parallel_read_safe": True}

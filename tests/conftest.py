@@ -1,0 +1,53 @@
+"""Fixtures that several test files share."""
+
+import os
+import shutil
+from pathlib import Path
+
+import matplotlib
+import pytest
+from hypothesis import settings
+
+from vglib.tasks import digits
+
+ROOT = Path(__file__).resolve().parents[1]
+matplotlib.use("Agg")
+settings.register_profile("course", deadline=None)  # a busy machine is not a bug
+settings.load_profile("course")
+
+
+@pytest.fixture(scope="session")
+def root():
+    """The repository's folder."""
+    return ROOT
+
+
+@pytest.fixture(scope="session")
+def html():
+    """The folder of the built book; `make test` builds it first."""
+    path = ROOT / "_build" / "html"
+    assert (path / "index.html").exists(), "the book is not built: run `make book` (or `make test`)"
+    return path
+
+
+@pytest.fixture(scope="session")
+def batch():
+    """256 digits in float64."""
+    return digits().train.sample(256, seed=0)
+
+
+@pytest.fixture(scope="session")
+def browser():
+    """A headless Chromium."""
+    playwright = pytest.importorskip("playwright.sync_api")
+    path = shutil.which("chromium") or shutil.which("google-chrome")
+    if path is None:
+        message = "Chromium is not installed (on Debian: apt-get install chromium)"
+        if os.environ.get("CI"):
+            pytest.fail(message)
+        pytest.skip(message)
+    with playwright.sync_playwright() as p:
+        arguments = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+        chromium = p.chromium.launch(executable_path=path, args=arguments)
+        yield chromium
+        chromium.close()

@@ -1,0 +1,113 @@
+import json
+import re
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+
+from vglib import plots
+from vglib.figures import SliderFigure, State, compared
+from vglib.nets import mlp
+from vglib.probes import gradient_flow
+from vglib.theory import predict_flow
+
+
+def state(value, sentence="</script>", seeds=3, positions=4):
+    measured = np.full((seeds, positions), value)
+    measured[0] /= 10
+    return State(measured, np.full(positions, value), f"{value}", sentence)
+
+
+def figure(**change):
+    controls = {"depth": [5, 10], "init": ["he", "<b>"]}
+    states = {(d, i): state(d * len(i)) for d in (5, 10) for i in ("he", "<b>")}
+    keywords = dict(controls=controls, states=states, start=(10, "he"))
+    keywords |= dict(position="layer", quantity="RMS", value="what is left")
+    return SliderFigure(**keywords | change)
+
+
+def test_data_in_the_html_are_the_states_in_order():
+    html = figure()._repr_mimebundle_()["text/html"]
+    data = re.search(r"<script type='application/json'>(.*?)</script>", html)[1]
+    data = json.loads(data)
+    assert data["controls"] == [["depth", [5, 10]], ["init", ["he", "<b>"]]]
+    assert data["start"] == [1, 0]
+    sentence, predicted, median, low, high = data["states"][1]  # depth 5, init <b>
+    assert sentence == "</script>"
+    assert predicted == [1.18] * 4 == median == high
+    assert low == [0.18] * 4
+
+
+def test_without_javascript_there_is_a_table():
+    html = figure()._repr_mimebundle_()["text/html"]
+    assert "<caption>what is left</caption>" in html
+    assert "<th scope='row'>&lt;b&gt;</th><td>15</td><td>30</td>" in html
+
+
+def test_the_same_figure_makes_the_same_html():
+    assert figure()._repr_mimebundle_() == figure()._repr_mimebundle_()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"states": {(5, "he"): state(1.0)}}, "3 states are missing"),
+        ({"start": (7, "he")}, "start must be one of the states, not (7, 'he')"),
+        (
+            {
+                "controls": {"depth": [5], "init": ["he"]},
+                "states": {(5, "he"): state(0.0)},
+                "start": (5, "he"),
+            },
+            "state (5, 'he') has values that a log axis cannot show",
+        ),
+    ],
+)
+def test_bad_input_is_refused(change, message):
+    with pytest.raises(ValueError, match=re.escape(message)):
+        figure(**change)
+
+
+@pytest.mark.parametrize(
+    ("ratio", "words"),
+    [
+        (2.87, "stretched that much would be 2.9 kilometres"),
+        (0.155, "would still be 160 metres"),
+        (0.02, "smaller than a football field"),
+        (9e-6, "smaller than a fingernail"),
+        (1e-12, "smaller than a virus"),
+        (1e-14, "smaller than an atom"),
+        (1e-25, "smaller than a proton"),
+    ],
+)
+def test_compared(ratio, words):
+    assert words in compared(ratio)
+
+
+def test_plots_draw_the_median_the_range_and_the_prediction(batch):
+    keywords = dict(depth=5, width=20, activation="tanh", init="xavier")
+    flow = gradient_flow([mlp(**keywords, seed=seed) for seed in range(5)], batch)
+    predicted = predict_flow(batch.inputs, **keywords)
+    axes = plots.panels("a", "b", x="layer", y="RMS")
+    plots.flow(axes["a"], flow, label="tanh", predicted=predicted)
+    plots.flow(axes["b"], flow, label="tanh", quantity="weight")
+    relative = flow.delta / flow.delta[:, -1:]
+    points, _, (bars,) = axes["a"].containers[0]
+    np.testing.assert_allclose(points.get_ydata(), np.median(relative, axis=0), rtol=1e-12, atol=0)
+    ends = np.array([segment[:, 1] for segment in bars.get_segments()])
+    np.testing.assert_allclose(ends[:, 0], relative.min(axis=0), rtol=1e-9, atol=0)
+    np.testing.assert_allclose(ends[:, 1], relative.max(axis=0), rtol=1e-9, atol=0)
+    dashed = [line for line in axes["a"].lines if line.get_linestyle() == "--"]
+    np.testing.assert_array_equal(dashed[0].get_ydata(), predicted.delta)
+    assert axes["a"].get_yscale() == "log"
+    assert [line for line in axes["b"].lines if line.get_linestyle() == "--"] == []
+    with pytest.raises(ValueError, match="unknown quantity 'h'; choose one of: delta, weight"):
+        plots.flow(axes["a"], flow, label="", quantity="h")
+    plt.close("all")
+
+
+def test_plots_leave_the_reader_s_settings_alone():
+    before = plt.rcParams.copy()
+    plots.panels("a", x="x", y="y")
+    assert plt.rcParams == before
+    plt.close("all")
