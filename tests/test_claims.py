@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from IPython.utils.capture import capture_output
 
+from vglib import claims
 from vglib.claims import VERDICT_MIME, Rule, all_claims, glue, readable, verdict_table
 
 UP = Rule("C1", quantity="the number", at_least=0.5, because="it is half.")
@@ -136,13 +136,15 @@ def test_readable_refuses_what_is_not_a_number():
 
 
 @pytest.mark.parametrize(("value", "text"), [(0.97, "'0.970'"), ("in words", "'in words'")])
-def test_glue_makes_an_output_that_myst_nb_finds(value, text):
-    with capture_output() as captured:
-        glue("a-name", value)
-    (output,) = captured.outputs
-    prefix = output.metadata["scrapbook"]["mime_prefix"]
-    assert output.metadata["scrapbook"]["name"] == "a-name"
-    assert output.data == {f"{prefix}text/plain": text}
+def test_glue_makes_an_output_that_myst_nb_finds(value, text, monkeypatch):
+    shown = []
+    monkeypatch.setattr(claims, "display", lambda data, **keywords: shown.append((data, keywords)))
+    glue("a-name", value)
+    ((data, keywords),) = shown
+    prefix = keywords["metadata"]["scrapbook"]["mime_prefix"]
+    assert keywords["metadata"]["scrapbook"]["name"] == "a-name"
+    assert keywords["raw"] is True
+    assert data == {f"{prefix}text/plain": text}
 
 
 def test_every_claim_is_complete():

@@ -13,7 +13,7 @@ from vglib.theory import predict_flow
 
 
 def state(value, sentence="</script>", seeds=3, positions=4):
-    measured = np.full((seeds, positions), value)
+    measured = np.full((seeds, positions), float(value))
     measured[0] /= 10
     return State(measured, np.full(positions, value), f"{value}", sentence)
 

@@ -121,8 +121,7 @@ class Rule:
         if not np.isfinite(values).all():
             raise ValueError(f"condition {name!r} has values that are not finite: {values}")
         true = values >= self.at_least if self.at_least is not None else values <= self.at_most
-        share = true.mean()
-        answer = True if share >= AGREEMENT else False if share <= 1 - AGREEMENT else None
+        answer = next((a for a in (True, False) if (true == a).mean() >= AGREEMENT), None)
         return Condition(name, answer, *map(float, np.quantile(values, [0.5, 0, 1])))
 
     def _repr_html_(self):
