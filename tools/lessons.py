@@ -34,6 +34,7 @@ BOOK_FILES = [
     "book",
     "lessons",
 ]
+README_PICTURE = ("causes/depth", "fig-depth-profiles", "book/static/front.png")
 LESSON_SECONDS = 300  # a run that takes longer hangs; the budget itself is tested elsewhere
 
 
@@ -62,8 +63,11 @@ def is_fresh(notebook):
     return notebook.metadata.get("vglib_key") == key(notebook)
 
 
-def run(notebook, *, folder, seed=0):
-    """Execute ``notebook`` in place, on one thread, at a base seed; live cells keep no output."""
+def run(notebook, *, folder, seed=0, keep_going=False):
+    """Execute ``notebook`` in place, on one thread, at a base seed; live cells keep no output.
+
+    A failing cell raises, unless ``keep_going``.
+    """
     environment = os.environ | {"VGLIB_SEED": str(seed), "OMP_NUM_THREADS": "1"}
     client = NotebookClient(
         notebook,
@@ -71,6 +75,7 @@ def run(notebook, *, folder, seed=0):
         kernel_name="python3",
         resources={"metadata": {"path": str(folder)}},
         record_timing=False,
+        allow_errors=keep_going,
     )
     with client.setup_kernel(env=environment):
         code = [(i, cell) for i, cell in enumerate(notebook.cells) if cell.cell_type == "code"]
@@ -107,6 +112,18 @@ def refresh(*, fresh):
         print(f"{path.relative_to(ROOT)}: running", flush=True)
         run(notebook, folder=path.parent)
         nbformat.write(notebook, path)
+    if README_PICTURE:
+        (ROOT / README_PICTURE[2]).write_bytes(readme_picture())
+
+
+def readme_picture():
+    """The PNG that the README shows, as a lesson stores it."""
+    lesson, figure, _ = README_PICTURE
+    notebook = nbformat.read(ROOT / "lessons" / f"{lesson}.ipynb", as_version=4)
+    for cell in notebook.cells:
+        if cell.metadata.get("mystnb", {}).get("figure", {}).get("name") == figure:
+            return b64decode(next(o.data["image/png"] for o in cell.outputs if "data" in o))
+    raise ValueError(f"lesson {lesson} has no figure {figure!r}")
 
 
 def same_sources(one, other):

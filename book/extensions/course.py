@@ -104,8 +104,10 @@ def fill_claims_page(app, docname, source):
     source[0] = source[0].replace(PLACEHOLDER, "\n".join(lines))
 
 
-def drop_thebe(app, pagename, templatename, context, doctree):
-    """Jupyter Book loads Thebe twice though it is off, which is an error on every page."""
+def mend_page(app, pagename, templatename, context, doctree):
+    """Mend what the tools get wrong: Thebe, loaded twice though off, and a list that is none."""
+    if "body" in context:  # docutils promises list items that it does not make
+        context["body"] = context["body"].replace('<div role="list" class="c', '<div class="c')
     context["script_files"] = [
         script for script in context["script_files"] if "thebe" not in str(vars(script)).lower()
     ]
@@ -160,6 +162,6 @@ class LessonFigure(SphinxDirective):
 
 def setup(app):
     app.connect("source-read", fill_claims_page)
-    app.connect("html-page-context", drop_thebe, priority=900)
+    app.connect("html-page-context", mend_page, priority=900)
     app.add_directive("lesson-figure", LessonFigure)
     return {"version": "1", "parallel_read_safe": True}

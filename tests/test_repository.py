@@ -1,0 +1,111 @@
+"""The project's own files agree with each other."""
+
+import re
+import subprocess
+import tomllib
+
+import pytest
+import yaml
+
+from tools.retarget import address, pages
+
+WHERE = {
+    "README.md": 4,
+    "_config.yml": 1,
+    "CITATION.cff": 1,
+    "book/running.md": 1,
+    "lessons/causes/depth.ipynb": 1,
+}
+
+
+@pytest.fixture(scope="module")
+def project(root):
+    return tomllib.loads((root / "pyproject.toml").read_text())["project"]
+
+
+def names(requirements):
+    return {re.match(r"[A-Za-z0-9._-]+", line)[0].lower() for line in requirements}
+
+
+def pins(root):
+    lines = (root / "requirements.txt").read_text().splitlines()
+    return [line for line in lines if line and not line.startswith("#")]
+
+
+@pytest.mark.parametrize(("name", "count"), WHERE.items())
+def test_the_address_is_the_one_in_pyproject(root, name, count):
+    text = (root / name).read_text(encoding="utf-8")
+    found = re.findall(
+        r"(?:github\.com|/github|/gh)/([\w.-]+/[\w.-]+?)(?:\.git)?(?=[/\"\\)\s]|$)", text
+    )
+    ours = [repository for repository in found if not repository.startswith("actions/")]
+    assert len(ours) >= count
+    assert set(ours) == {address(root)}
+
+
+def test_the_book_s_own_address_follows(root):
+    config = yaml.safe_load((root / "_config.yml").read_text())
+    expected = f"https://{pages(address(root))}/"
+    assert config["html"]["baseurl"] == expected
+    assert config["sphinx"]["config"]["ogp_site_url"] == expected
+    assert yaml.safe_load((root / "CITATION.cff").read_text())["url"] == expected
+    assert expected in (root / "README.md").read_text()
+
+
+def test_vglib_has_lower_bounds_only(project):
+    for requirement in project["dependencies"]:
+        assert re.fullmatch(r"[a-z-]+>=[\d.]+", requirement)
+
+
+def test_the_book_s_environment_is_pinned_and_has_all_of_vglib_s(root, project):
+    assert all(re.fullmatch(r"[a-z-]+==[\w.]+", line) for line in pins(root))
+    assert names(project["dependencies"]) <= names(pins(root))
+
+
+def test_binder_s_environment_has_all_of_vglib_s(root, project):
+    packages = yaml.safe_load((root / "environment.yml").read_text())["dependencies"]
+    bounds = {re.split("[>=]", line)[0].replace("pytorch-cpu", "torch"): line for line in packages}
+    for requirement in project["dependencies"]:
+        assert re.split(">=", requirement)[0] in bounds
+
+
+def test_the_lowest_versions_are_the_lower_bounds(root, project):
+    lowest = dict(line.split("==") for line in (root / "tests" / "lowest.txt").read_text().split())
+    for requirement in project["dependencies"]:
+        name, bound = requirement.split(">=")
+        assert lowest[name].startswith(bound), requirement
+
+
+def test_what_readme_promises_is_in_the_makefile(root):
+    makefile = (root / "Makefile").read_text()
+    for target in re.findall(r"`?make ([a-z]+)", (root / "README.md").read_text()):
+        assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
+
+
+def test_contributing_is_short(root):
+    assert len((root / "CONTRIBUTING.md").read_text().splitlines()) < 100
+
+
+def test_cited_keys_and_entries_match(root):
+    entries = set(re.findall(r"^@\w+\{(\w+),", (root / "references.bib").read_text(), re.MULTILINE))
+    text = "\n".join(path.read_text() for path in (root / "book").rglob("*.md"))
+    cited = {
+        key for group in re.findall(r"\{cite:[pt]\}`([^`]+)`", text) for key in group.split(",")
+    }
+    claims = tomllib.loads((root / "vglib" / "claims.toml").read_text())
+    sources = {claim["source"] for claim in claims.values() if "source" in claim}
+    assert cited | sources == entries
+
+
+def test_every_entry_says_what_was_read(root):
+    bib = (root / "references.bib").read_text()
+    for entry in re.split(r"\n(?=@)", bib)[1:]:
+        note = re.search(r"note\s*=\s*\{(.*)\}", entry)
+        assert note, entry
+        assert re.search(r"\bread\b|not opened", note[1], re.IGNORECASE), note[1]
+
+
+def test_no_debris_is_tracked(root):
+    tracked = subprocess.check_output(["git", "-C", str(root), "ls-files"], text=True)
+    assert not re.search(r"(^|/)(_build|\.venv|__pycache__|\.ipynb_checkpoints)/", tracked)
+    assert "shared/" not in tracked

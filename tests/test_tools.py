@@ -1,0 +1,164 @@
+"""The tools: keys against stale outputs, other seeds, another address."""
+
+import shutil
+import subprocess
+import sys
+
+import nbformat
+import pytest
+from nbclient.exceptions import CellExecutionError
+
+from tools import lessons as tool
+from tools.retarget import address, pages, retarget
+
+SOURCE = 'import os\nprint("seed", os.environ["VGLIB_SEED"], os.environ["OMP_NUM_THREADS"])'
+
+
+@pytest.fixture
+def course(tmp_path, monkeypatch):
+    """A tiny course of one lesson, with its stored outputs up to date."""
+    (tmp_path / "vglib").mkdir()
+    (tmp_path / "vglib" / "nets.py").write_text("depth = 1\n")
+    (tmp_path / "requirements.txt").write_text("torch==1\n")
+    (tmp_path / "book").mkdir()
+    (tmp_path / "lessons" / "causes").mkdir(parents=True)
+    for name in ("_config.yml", "_toc.yml", "references.bib", "CHANGELOG.md"):
+        (tmp_path / name).write_text(name)
+    monkeypatch.setattr(tool, "ROOT", tmp_path)
+    monkeypatch.setattr(tool, "SOURCE", tmp_path / "_build" / "source")
+    monkeypatch.setattr(tool, "README_PICTURE", None)
+    cells = [nbformat.v4.new_code_cell(SOURCE), nbformat.v4.new_markdown_cell("Prose.")]
+    path = tmp_path / "lessons" / "causes" / "one.ipynb"
+    nbformat.write(nbformat.v4.new_notebook(cells=cells), path)
+    tool.refresh(fresh=False)
+    return tmp_path
+
+
+def lesson(course):
+    return nbformat.read(course / "lessons" / "causes" / "one.ipynb", as_version=4)
+
+
+def staged(course):
+    path = course / "_build" / "source" / "lessons" / "causes" / "one.ipynb"
+    return nbformat.read(path, as_version=4)
+
+
+def test_refresh_stores_outputs_and_a_key(course):
+    assert lesson(course).cells[0].outputs[0].text == "seed 0 1\n"
+    assert tool.is_fresh(lesson(course))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda c: (c / "vglib" / "nets.py").write_text("depth = 2\n"),
+        lambda c: (c / "vglib" / "claims.toml").write_text(""),
+        lambda c: (c / "requirements.txt").write_text("torch==2\n"),
+        lambda c: (
+            (c / "benchmarks" / "records").mkdir(parents=True)
+            or (c / "benchmarks" / "records" / "run.json").write_text("{}")
+        ),
+    ],
+)
+def test_what_makes_outputs_stale(course, change):
+    change(course)
+    assert not tool.is_fresh(lesson(course))
+
+
+def test_code_and_tags_make_outputs_stale_and_prose_does_not(course):
+    notebook = lesson(course)
+    notebook.cells[1].source = "Better prose."
+    assert tool.is_fresh(notebook)
+    notebook.cells[0].metadata["tags"] = ["live"]
+    assert not tool.is_fresh(notebook)
+    notebook.cells[0].metadata.pop("tags")
+    notebook.cells[0].source += "\n"
+    assert not tool.is_fresh(notebook)
+
+
+def test_the_book_gets_fresh_outputs_and_the_tracked_lesson_stays(course, monkeypatch):
+    path = course / "lessons" / "causes" / "one.ipynb"
+    tool.stage(fresh=False)
+    assert staged(course).cells[0].outputs == lesson(course).cells[0].outputs
+
+    notebook = lesson(course)
+    notebook.cells[0].source = "print('changed')"
+    nbformat.write(notebook, path)
+    before = path.read_bytes()
+    tool.stage(fresh=False)
+    assert staged(course).cells[0].outputs[0].text == "changed\n"
+    assert path.read_bytes() == before
+
+    # Run once, not at every build.
+    monkeypatch.setattr(tool, "run", lambda *a, **k: pytest.fail("it ran again"))
+    tool.stage(fresh=False)
+
+
+def test_what_is_gone_from_the_book_is_gone_from_the_build(course):
+    (course / "book" / "old.md").write_text("old")
+    tool.stage(fresh=False)
+    assert (course / "_build" / "source" / "book" / "old.md").exists()
+    (course / "book" / "old.md").unlink()
+    tool.stage(fresh=False)
+    assert not (course / "_build" / "source" / "book" / "old.md").exists()
+
+
+def test_a_failing_lesson_stops_everything_unless_asked_to_go_on(course):
+    notebook = lesson(course)
+    notebook.cells[0].source = "1 / 0"
+    with pytest.raises(CellExecutionError, match="ZeroDivisionError"):
+        tool.run(notebook, folder=course)
+    tool.run(notebook, folder=course, seed=7, keep_going=True)
+    assert notebook.cells[0].outputs[0].ename == "ZeroDivisionError"
+
+
+def test_the_base_seed_reaches_the_lesson_and_live_cells_keep_nothing(course):
+    notebook = lesson(course)
+    notebook.cells.append(nbformat.v4.new_code_cell("print(1)", metadata={"tags": ["live"]}))
+    tool.run(notebook, folder=course, seed=7)
+    assert notebook.cells[0].outputs[0].text == "seed 7 1\n"
+    assert notebook.cells[2].outputs == []
+
+
+def test_a_failed_build_says_so_twice(root, tmp_path):
+    """A glued number that is gone fails the build, the second time as well as the first."""
+    copy = tmp_path / "course"
+    ignore = shutil.ignore_patterns(".venv", "_build", ".git", "__pycache__")
+    shutil.copytree(root, copy, ignore=ignore)
+    chapter = copy / "book" / "causes" / "depth.md"
+    text = chapter.read_text(encoding="utf-8")
+    assert "::depth-left-sigmoid:s" in text
+    chapter.write_text(text.replace("::depth-left-sigmoid:s", "::no-such-number:s"))
+    for _ in range(2):
+        command = [sys.executable, "tools/lessons.py", "book"]
+        done = subprocess.run(command, cwd=copy, capture_output=True, text=True)
+        assert done.returncode != 0
+        assert "no-such-number" in done.stderr + done.stdout
+
+
+def test_retarget_moves_every_mention(root, tmp_path):
+    files = subprocess.check_output(["git", "-C", str(root), "ls-files", "-z"], text=True)
+    for name in filter(None, files.split("\0")):
+        if (root / name).exists():
+            (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(root / name, tmp_path / name)
+    subprocess.run(["git", "init", "-q"], cwd=tmp_path, check=True)
+    subprocess.run(["git", "add", "-A"], cwd=tmp_path, check=True)
+    old = address(root)
+    changed = retarget(tmp_path, "Some-One/fork.of_it")
+    assert address(tmp_path) == "Some-One/fork.of_it"
+    assert {"README.md", "_config.yml", "CITATION.cff", "lessons/causes/depth.ipynb"} <= set(
+        changed
+    )
+    config = (tmp_path / "_config.yml").read_text()
+    assert "https://some-one.github.io/fork.of_it/" in config
+    for name in filter(None, files.split("\0")):
+        path = tmp_path / name
+        if path.suffix != ".png" and path.exists():
+            assert old not in path.read_text(encoding="utf-8"), name
+            assert pages(old) not in path.read_text(encoding="utf-8"), name
+
+
+def test_retarget_refuses_what_is_no_address(root):
+    with pytest.raises(ValueError, match="must be OWNER/NAME, not 'nonsense'"):
+        retarget(root, "nonsense")
