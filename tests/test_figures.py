@@ -32,10 +32,11 @@ def test_data_in_the_html_are_the_states_in_order():
     data = json.loads(data)
     assert data["controls"] == [["depth", [5, 10]], ["init", ["he", "<b>"]]]
     assert data["start"] == [1, 0]
-    sentence, predicted, median, low, high = data["states"][1]  # depth 5, init <b>
+    sentence, predicted, median, below, above = data["states"][1]  # depth 5, init <b>
     assert sentence == "</script>"
-    assert predicted == [1.18] * 4 == median == high
-    assert low == [0.18] * 4
+    assert predicted == [1.18] * 4 == median
+    assert below == [1.0] * 4
+    assert above == [0.0] * 4
 
 
 def test_without_javascript_there_is_a_table():

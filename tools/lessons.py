@@ -167,20 +167,19 @@ def stage_lesson(path, target, *, fresh):
 
 
 def book(*, fresh):
-    """Build the HTML book; any warning fails it."""
+    """Build the HTML book, whole; any warning fails it."""
     stage(fresh=fresh)
+    # Sphinx would keep pages and pictures of earlier builds, and take half a build for a whole.
+    for folder in ("html", ".doctrees", "figures"):
+        shutil.rmtree(ROOT / "_build" / folder, ignore_errors=True)
     command = [
         str(Path(sys.executable).with_name("jupyter-book")),
         "build",
         str(SOURCE),
     ]
     command += ["--path-output", str(ROOT), "--warningiserror", "--quiet"]
-    if fresh:
-        command.append("--all")
     done = subprocess.run(command, cwd=SOURCE)
     if done.returncode != 0:
-        # Sphinx would take a failed build's half for a whole one.
-        shutil.rmtree(ROOT / "_build" / ".doctrees", ignore_errors=True)
         sys.exit("The book was not built.")
     print(f"The book is at {ROOT / '_build' / 'html' / 'index.html'}")
 

@@ -89,7 +89,10 @@ class SliderFigure:
         for choice in product(*self.controls.values()):
             state = self.states[choice]
             low, middle, high = np.quantile(state.measured, [0, 0.5, 1], axis=0)
-            curves = [logs(curve) for curve in (state.predicted, middle, low, high)]
+            # Distances are shorter to write than positions, and a page has many of them.
+            curves = [
+                logs(curve) for curve in (state.predicted, middle, middle / low, high / middle)
+            ]
             states.append([state.sentence, *curves])
         start = [
             list(choices).index(s)

@@ -64,10 +64,10 @@
           input.setAttribute("aria-valuetext", `${choices[input.value]}`);
         }
       });
-      const [sentence, predicted, median, low, high] = states[index];
+      const [sentence, predicted, median, below, above] = states[index];
 
       // One log axis for all states, so that what changes is the curve and not the scale.
-      const all = states.flatMap((state) => state.slice(1).flat());
+      const all = states.flatMap((state) => [...state[1], ...state[2]]);
       const W = Math.max(280, Math.min(640, this.clientWidth || 460));
       const H = 400, left = 74, right = 20, top = 34, bottom = 52;
       const lowest = Math.min(...all), to = Math.max(1, Math.ceil(Math.max(...all)));
@@ -93,7 +93,7 @@
           fill="#d55e00" opacity="${Math.max(0, Math.min(1, 1 + value / 12)).toFixed(2)}"/>`;
         if (i === 0 || i === n - 1 || ((i + 1) % every === 0 && n - 1 - i > every / 2))
           marks += `<text x="${left - 40}" y="${y(i) + 4}" text-anchor="end">${i + 1}</text>`;
-        marks += `<line x1="${x(low[i])}" x2="${x(high[i])}" y1="${y(i)}" y2="${y(i)}" stroke="#d55e00" stroke-width="2"/>
+        marks += `<line x1="${x(value - below[i])}" x2="${x(value + above[i])}" y1="${y(i)}" y2="${y(i)}" stroke="#d55e00" stroke-width="2"/>
           <circle class="point" cx="${x(value).toFixed(1)}" cy="${y(i).toFixed(1)}" r="${Math.max(2, Math.min(4, step / 2))}" fill="#d55e00"/>`;
       });
       marks += `
