@@ -4,7 +4,8 @@ PYTHON ?= python3
 #   make book TORCH_INDEX=https://download.pytorch.org/whl/cpu
 TORCH_INDEX ?=
 BIN := .venv/bin
-RUN := PYTHONUTF8=1 $(BIN)/python
+# One thread each: lessons are budgeted so, and two workers must not fight over two cores.
+RUN := PYTHONUTF8=1 OMP_NUM_THREADS=1 $(BIN)/python
 
 .PHONY: book test lab lessons retarget clean
 

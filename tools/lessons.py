@@ -6,6 +6,7 @@ versions. A notebook whose key does not match is run again: by `book` into _buil
 
     python tools/lessons.py book [--fresh]
     python tools/lessons.py refresh [--fresh]
+    python tools/lessons.py budget
 """
 
 import argparse
@@ -14,6 +15,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from base64 import b64decode, b64encode
 from hashlib import sha256
 from io import BytesIO
@@ -35,7 +37,7 @@ BOOK_FILES = [
     "lessons",
 ]
 README_PICTURE = ("causes/depth", "fig-depth-profiles", "book/static/front.png")
-LESSON_SECONDS = 300  # a run that takes longer hangs; the budget itself is tested elsewhere
+LESSON_SECONDS = 300  # a run that takes longer hangs
 
 
 def lessons():
@@ -61,6 +63,20 @@ def key(notebook):
 def is_fresh(notebook):
     """Whether the stored outputs were made from what is here now."""
     return notebook.metadata.get("vglib_key") == key(notebook)
+
+
+def budget(*, fresh):
+    """Run every lesson and print what it took, side by side with what it may take."""
+    print("| lesson | seconds (at most 60) | peak memory, MB (at most 1000) |\n|---|---|---|")
+    peak = "import resource; resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1000"
+    for path in lessons():
+        notebook = nbformat.read(path, as_version=4)
+        notebook.cells.append(nbformat.v4.new_code_cell(peak))
+        start = time.perf_counter()
+        run(notebook, folder=path.parent)
+        seconds = time.perf_counter() - start
+        memory = notebook.cells[-1].outputs[0].data["text/plain"]
+        print(f"| {path.relative_to(ROOT)} | {seconds:.0f} | {memory} |", flush=True)
 
 
 def run(notebook, *, folder, seed=0, keep_going=False):
@@ -186,10 +202,10 @@ def book(*, fresh):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("action", choices=["book", "refresh"])
+    parser.add_argument("action", choices=["book", "refresh", "budget"])
     parser.add_argument("--fresh", action="store_true", help="run every lesson")
     arguments = parser.parse_args()
-    {"book": book, "refresh": refresh}[arguments.action](fresh=arguments.fresh)
+    {"book": book, "refresh": refresh, "budget": budget}[arguments.action](fresh=arguments.fresh)
 
 
 if __name__ == "__main__":
