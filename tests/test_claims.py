@@ -41,6 +41,20 @@ def test_nine_tenths_of_the_seeds_must_agree(passing, answer):
     assert UP.verdict({"a": values}, meaning="").conditions[0].answer is answer
 
 
+def test_also_must_be_true_as_well():
+    rule = Rule("C1", quantity="q", because="b", at_least=0.5, also="it is blue")
+    assert rule.bound == "at least 0.5, and it is blue"
+    blue, red = [True] * 10, [False] * 10
+    measured = {"a": TRUE, "b": TRUE, "c": FALSE}
+    verdict = rule.verdict(measured, also={"a": blue, "b": red, "c": blue}, meaning="")
+    assert [c.answer for c in verdict.conditions] == [True, False, False]
+    assert [c.median for c in verdict.conditions] == [0.9, 0.9, 0.1]
+    with pytest.raises(ValueError, match="give also"):
+        rule.verdict({"a": TRUE}, meaning="")
+    with pytest.raises(ValueError, match="give also"):
+        UP.verdict({"a": TRUE}, also={"a": blue}, meaning="")
+
+
 def test_the_bound_itself_counts_as_true():
     assert UP.verdict({"a": [0.5] * 5}, meaning="").answer == "holds"
     assert DOWN.verdict({"a": [0.5] * 5}, meaning="").answer == "holds"

@@ -73,6 +73,7 @@ def test_bad_input_is_refused(change, message):
     ("ratio", "words"),
     [
         (2.87, "stretched that much would be 2.9 kilometres"),
+        (1.02, "would stay a kilometre"),
         (0.155, "would still be 160 metres"),
         (0.02, "smaller than a football field"),
         (9e-6, "smaller than a fingernail"),
@@ -101,6 +102,9 @@ def test_plots_draw_the_median_the_range_and_the_prediction(batch):
     dashed = [line for line in axes["a"].lines if line.get_linestyle() == "--"]
     np.testing.assert_array_equal(dashed[0].get_ydata(), predicted.delta)
     assert axes["a"].get_yscale() == "log"
+    for name, labels in (("a", ["tanh", "predicted"]), ("b", ["tanh"])):
+        plots.legend(axes[name])
+        assert [text.get_text() for text in axes[name].get_legend().get_texts()] == labels
     assert [line for line in axes["b"].lines if line.get_linestyle() == "--"] == []
     with pytest.raises(ValueError, match="unknown quantity 'h'; choose one of: delta, weight"):
         plots.flow(axes["a"], flow, label="", quantity="h")

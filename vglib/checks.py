@@ -2,10 +2,11 @@
 
 
 def choose(kind, name, table):
-    """``table[name]``, or a ValueError that lists the choices."""
+    """``table[name]``, or the name itself from a tuple; else ValueError with the choices."""
     if name not in table:
-        raise ValueError(f"unknown {kind} {name!r}; choose one of: {', '.join(table)}")
-    return table[name]
+        choices = ", ".join(map(str, table))
+        raise ValueError(f"unknown {kind} {name!r}; choose one of: {choices}")
+    return table[name] if isinstance(table, dict) else name
 
 
 def at_least_one(**sizes):
@@ -16,9 +17,16 @@ def at_least_one(**sizes):
 
 
 def check_gain(init, gain):
-    """Raise ValueError unless ``gain`` is a positive number for init 'normal', else None."""
-    if init != "normal":
-        if gain is not None:
-            raise ValueError(f"gain belongs to init 'normal'; init {init!r} sets its own scale")
-    elif gain is None or not 0 < gain < float("inf"):
-        raise ValueError(f"init 'normal' needs a positive finite gain σ_w, not {gain!r}")
+    """Raise ValueError unless ``gain`` is a positive number where ``init`` takes one, else None."""
+    if gain is not None and init not in ("normal", "orthogonal"):
+        raise ValueError(
+            f"gain belongs to inits 'normal' and 'orthogonal'; init {init!r} sets its own scale"
+        )
+    if init == "normal" or gain is not None:
+        positive("gain σ_w", gain)
+
+
+def positive(name, value):
+    """Raise ValueError unless ``value`` is a positive finite number."""
+    if value is None or not 0 < value < float("inf"):
+        raise ValueError(f"{name} must be a positive finite number, not {value!r}")

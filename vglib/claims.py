@@ -65,8 +65,9 @@ class Condition:
 class Rule:
     """How a claim will be decided: a quantity, one bound on it, and why that bound.
 
-    The claim is true for a seed when ``quantity`` is ``at_least`` or ``at_most`` the bound. Raises
-    ValueError for an unknown claim and unless exactly one bound is given.
+    The claim is true for a seed when ``quantity`` is ``at_least`` or ``at_most`` the bound and, if
+    there is an ``also``, what that says in words is true as well. Raises ValueError for an unknown
+    claim and unless exactly one bound is given.
     """
 
     claim: str
@@ -74,6 +75,7 @@ class Rule:
     because: str
     at_least: float | None = None
     at_most: float | None = None
+    also: str = ""
 
     def __post_init__(self):
         if self.claim not in all_claims():
@@ -85,13 +87,17 @@ class Rule:
 
     @property
     def bound(self):
-        """The bound in words."""
+        """The bound, and what else must be true, in words."""
         if self.at_least is not None:
-            return f"at least {self.at_least:.3g}"
-        return f"at most {self.at_most:.3g}"
+            bound = f"at least {self.at_least:.3g}"
+        else:
+            bound = f"at most {self.at_most:.3g}"
+        return f"{bound}, and {self.also}" if self.also else bound
 
-    def verdict(self, measured, *, meaning):
+    def verdict(self, measured, *, meaning, also=None):
         """Decide the claim from ``measured``: condition name → one value per seed.
+
+        A rule with an ``also`` needs ``also``: condition name → whether it is true, one per seed.
 
         Within a condition nine tenths of the seeds must agree. All conditions true: *holds*. All
         false: *does not hold*. Some of each: *holds when* those that are true. A condition in
@@ -101,7 +107,14 @@ class Rule:
         """
         if not measured:
             raise ValueError(f"claim {self.claim} needs at least one condition; none was given")
-        conditions = tuple(self._decide(name, values) for name, values in measured.items())
+        if bool(self.also) != (also is not None):
+            raise ValueError(
+                f"claim {self.claim}: give also={{…}} if, and only if, the rule has one"
+            )
+        conditions = tuple(
+            self._decide(name, values, np.asarray(also[name] if also else True))
+            for name, values in measured.items()
+        )
         answers = [condition.answer for condition in conditions]
         if True in answers and False in answers:
             answer = "holds when"
@@ -111,7 +124,7 @@ class Rule:
             answer = "holds" if all(answers) else "does not hold"
         return Verdict(self, answer, conditions, meaning)
 
-    def _decide(self, name, values):
+    def _decide(self, name, values, also):
         values = np.asarray(values, dtype=float)
         if values.ndim != 1 or len(values) < SEEDS_NEEDED:
             raise ValueError(
@@ -121,6 +134,7 @@ class Rule:
         if not np.isfinite(values).all():
             raise ValueError(f"condition {name!r} has values that are not finite: {values}")
         true = values >= self.at_least if self.at_least is not None else values <= self.at_most
+        true = true & also
         answer = next((a for a in (True, False) if (true == a).mean() >= AGREEMENT), None)
         return Condition(name, answer, *map(float, np.quantile(values, [0.5, 0, 1])))
 
@@ -186,14 +200,13 @@ class Verdict:
 def verdict_table(verdict):
     """HTML table of a verdict in the form of `Verdict.as_json`, a row per condition."""
     rows = "".join(
-        f"<tr><th scope='row'>{escape(c['name'])}</th><td>{c['median']}</td>"
-        f"<td>{c['range']}</td><td>{c['answer']}</td></tr>"
+        f"<tr><th scope='row'>{escape(c['name'])}</th><td>{c['answer']}</td>"
+        f"<td>{c['median']}</td><td>{c['range']}</td></tr>"
         for c in verdict["conditions"]
     )
     return (
-        "<table><thead><tr><th scope='col'>condition</th>"
-        f"<th scope='col'>{escape(verdict['quantity'])}, median</th>"
-        "<th scope='col'>range over seeds</th>"
-        f"<th scope='col'>{escape(verdict['bound'])}?</th></tr></thead>"
+        f"<table><caption>{escape(verdict['quantity'])}: {escape(verdict['bound'])}</caption>"
+        "<thead><tr><th scope='col'>condition</th><th scope='col'>so?</th>"
+        "<th scope='col'>median</th><th scope='col'>range over seeds</th></tr></thead>"
         f"<tbody>{rows}</tbody></table>"
     )

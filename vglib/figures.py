@@ -27,7 +27,9 @@ _LENGTHS = [
 
 def compared(ratio):
     """A sentence that makes ``ratio`` felt: what it would make of a kilometre."""
-    if ratio >= 1:
+    if 0.95 < ratio < 1.05:
+        return "A kilometre would stay a kilometre."
+    if ratio > 1:
         return f"A kilometre stretched that much would be {readable(ratio, 2)} kilometres."
     if ratio >= 0.1:
         return f"A kilometre shrunk that much would still be {readable(1000 * ratio, 2)} metres."

@@ -1,96 +1,208 @@
-"""Deep networks, their activations and their weight inits, all by name."""
+"""Deep networks, dense and convolutional; activations, inits and connections by name.
 
-from collections import OrderedDict
+Every network here is a stack of layers with one stream z through it. Layer 1 makes z_1 from the
+input; layer l+1 makes z_{l+1} from z_l::
+
+    new = W φ(N(z_l)) + b            N: normalization, if any
+    plain      z_{l+1} = new
+    residual   z_{l+1} = z_l + s new                        s: branch_scale
+    highway    z_{l+1} = z_l + T (new - z_l),  T = sigmoid(gate)
+    dense      z_{l+1} = (z_l, new) side by side
+
+and the read-out is linear in φ(N(z_L)). So δ_l = ∂L/∂z_l is at the same place in all of them.
+"""
 
 import torch
 from torch import nn
 
+from vglib import theory
 from vglib.checks import at_least_one, check_gain, choose
 
 ACTIVATIONS = {
     "identity": nn.Identity,
     "sigmoid": nn.Sigmoid,
     "tanh": nn.Tanh,
+    "hardtanh": nn.Hardtanh,
+    "softplus": nn.Softplus,
     "relu": nn.ReLU,
+    "leaky_relu": nn.LeakyReLU,
+    "prelu": nn.PReLU,
+    "elu": nn.ELU,
+    "selu": nn.SELU,
+    "gelu": nn.GELU,
+    "silu": nn.SiLU,
 }
-
-
-def _lecun(weight, gain):
-    nn.init.normal_(weight, std=weight.shape[1] ** -0.5)
-
-
-def _xavier(weight, gain):
-    nn.init.xavier_normal_(weight)
-
-
-def _he(weight, gain):
-    nn.init.kaiming_normal_(weight, nonlinearity="relu")
 
 
 def _normal(weight, gain):
-    nn.init.normal_(weight, std=gain * weight.shape[1] ** -0.5)
+    nn.init.normal_(weight, std=gain * weight[0].numel() ** -0.5)
 
 
-# What each init does to a weight of shape (fan_out, fan_in); None leaves what nn.Linear drew.
+# What each init does to a weight of shape (fan_out, fan_in, …); None leaves what torch drew.
 INITS = {
     "torch": None,
-    "lecun": _lecun,
-    "xavier": _xavier,
-    "he": _he,
+    "lecun": lambda weight, gain: _normal(weight, 1.0),
+    "xavier": lambda weight, gain: nn.init.xavier_normal_(weight),
+    "xavier_uniform": lambda weight, gain: nn.init.xavier_uniform_(weight),
+    "he": lambda weight, gain: nn.init.kaiming_normal_(weight, nonlinearity="relu"),
+    "he_uniform": lambda weight, gain: nn.init.kaiming_uniform_(weight, nonlinearity="relu"),
+    "orthogonal": lambda weight, gain: nn.init.orthogonal_(weight, gain=gain),
     "normal": _normal,
+    "critical": _normal,
 }
+CONNECTIONS = ("plain", "residual", "highway", "dense")
+NORMALIZATIONS = (None, "batch", "layer")
+GATE_BIAS = -2.0  # highway layers start by carrying: Srivastava et al. (2015) use -1 to -4
 
 
-def mlp(
+class _Layer(nn.Module):
+    """Layer l+1: normalization, activation and weights, joined to the stream."""
+
+    def __init__(self, normalization, activation, weights, connection, scale, gate):
+        super().__init__()
+        self.normalization, self.activation, self.weights = normalization, activation, weights
+        self.connection, self.scale, self.gate = connection, scale, gate
+
+    def forward(self, z):
+        h = self.activation(self.normalization(z))
+        new = self.weights(h)
+        if self.connection == "residual":
+            return z + self.scale * new
+        if self.connection == "highway":
+            return z + torch.sigmoid(self.gate(h)) * (new - z)
+        if self.connection == "dense":
+            return torch.cat([z, new], dim=1)
+        return new
+
+
+def mlp(*, depth, width, inputs=64, classes=10, **keywords):
+    """A deep network of ``depth`` hidden layers of ``width`` units, then a linear read-out.
+
+    Inputs have shape (examples, inputs). The other keywords are those of `convnet`.
+    """
+    at_least_one(depth=depth, width=width, inputs=inputs, classes=classes)
+    return _build(
+        stem=lambda: nn.Linear(inputs, width),
+        layer=nn.Linear,
+        norms={"batch": nn.BatchNorm1d, "layer": nn.LayerNorm},
+        head=lambda features: nn.Linear(features, classes),
+        depth=depth,
+        width=width,
+        **keywords,
+    )
+
+
+def convnet(*, depth, channels, classes=10, **keywords):
+    """A deep convolutional network for 8×8 images: ``depth`` layers of 3×3 kernels.
+
+    Layer 1 has stride 2 and makes maps of 4×4; the read-out sees their mean. Padding is circular,
+    since zeros around maps so small starve the network by themselves. Inputs have shape (examples,
+    1, 8, 8). For this and for `mlp`:
+
+    ``activation`` names φ. ``init`` names the law of the weights, whose variance is
+
+    ==============  ============================================================================
+    torch           1/(3 fan_in), uniform, biases too: what ``nn.Linear`` does by itself
+    lecun           1/fan_in, normal (LeCun et al. 1998)
+    xavier          2/(fan_in + fan_out), normal; also xavier_uniform (Glorot and Bengio 2010)
+    he              2/fan_in, normal; also he_uniform (He et al. 2015)
+    normal          gain²/fan_in, normal: the ``gain`` σ_w is yours
+    orthogonal      gain²/fan_in between layers of equal width (Saxe et al. 2014)
+    critical        as normal, with the gain of `theory.critical_gain`
+    ==============  ============================================================================
+
+    Biases are N(0, ``bias_scale``²), except under ``torch``. ``normalization`` is None, ``"batch"``
+    or ``"layer"``; ``connection`` is ``"plain"``, ``"residual"`` with ``branch_scale``,
+    ``"highway"`` or ``"dense"``: see the top of this module. A dense network's layers widen, each
+    by the width. Equal ``seed``, equal network; torch's random state stays as it was. Returns an
+    ``nn.Sequential`` of ``layer1``, ``layer2``, …, ``readout``, with the keywords as its attribute
+    ``settings``. Raises ValueError for an unknown name, a size below 1, or a bad scale.
+    """
+    at_least_one(depth=depth, channels=channels, classes=classes)
+    conv = dict(kernel_size=3, padding=1, padding_mode="circular")
+    return _build(
+        stem=lambda: nn.Conv2d(1, channels, stride=2, **conv),
+        layer=lambda fan_in, fan_out: nn.Conv2d(fan_in, fan_out, **conv),
+        norms={"batch": nn.BatchNorm2d, "layer": lambda features: nn.GroupNorm(1, features)},
+        head=lambda features: nn.Sequential(
+            nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(features, classes)
+        ),
+        depth=depth,
+        width=channels,
+        **keywords,
+    )
+
+
+def _build(
     *,
+    stem,
+    layer,
+    norms,
+    head,
     depth,
     width,
     activation,
     init,
     seed,
     gain=None,
-    inputs=64,
-    classes=10,
+    bias_scale=0.0,
+    normalization=None,
+    connection="plain",
+    branch_scale=1.0,
     dtype=torch.float64,
 ):
-    """A deep network: ``depth`` hidden layers of ``width`` units, then a linear read-out.
-
-    Layer l computes z_l = W_l h_{l-1} + b_l and h_l = φ(z_l); h_0 is the input. ``activation``
-    names φ. ``init`` names the law of the weights, whose variance is
-
-    =========  =================================================================================
-    torch      1/(3 fan_in), uniform, biases too: what ``nn.Linear`` does by itself
-    lecun      1/fan_in, normal (LeCun et al. 1998)
-    xavier     2/(fan_in + fan_out), normal (Glorot and Bengio 2010)
-    he         2/fan_in, normal (He et al. 2015)
-    normal     gain²/fan_in, normal: the gain σ_w is yours
-    =========  =================================================================================
-
-    Biases are zero except under ``torch``. Equal ``seed``, equal network; torch's global random
-    state stays as it was. Returns an ``nn.Sequential`` with layers ``layer1``, ``activation1``, …,
-    ``readout`` and the keywords above as its attribute ``settings``.
-
-    Raises ValueError for an unknown name, a size below 1, or a gain that is not positive.
-    """
-    at_least_one(depth=depth, width=width, inputs=inputs, classes=classes)
     make_activation = choose("activation", activation, ACTIVATIONS)
     fill = choose("init", init, INITS)
+    choose("connection", connection, CONNECTIONS)
+    choose("normalization", normalization, NORMALIZATIONS)
     check_gain(init, gain)
-    settings = dict(depth=depth, width=width, activation=activation, init=init, seed=seed)
-    if gain is not None:
-        settings["gain"] = gain
+    if not 0 <= bias_scale < float("inf") or (bias_scale and init == "torch"):
+        raise ValueError(
+            f"bias_scale must be 0 or more, and init 'torch' draws its own; not {bias_scale!r}"
+        )
+    if not 0 <= branch_scale < float("inf") or (branch_scale != 1 and connection != "residual"):
+        raise ValueError(
+            "branch_scale must be 0 or more and belongs to connection 'residual'; "
+            f"given were {branch_scale!r} and connection {connection!r}"
+        )
+    if init == "critical":
+        gain = theory.critical_gain(activation, bias_scale=bias_scale)
+    elif init == "orthogonal" and gain is None:
+        gain = 1.0
 
-    modules = OrderedDict()
+    def norm(features):
+        return nn.Identity() if normalization is None else norms[normalization](features)
+
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        for layer in range(1, depth + 1):
-            modules[f"layer{layer}"] = nn.Linear(inputs if layer == 1 else width, width)
-            modules[f"activation{layer}"] = make_activation()
-        modules["readout"] = nn.Linear(width, classes)
-        for module in modules.values():
-            if isinstance(module, nn.Linear) and fill is not None:
+        net = nn.Sequential()
+        net.add_module("layer1", stem())
+        features = width
+        for number in range(2, depth + 1):
+            gate = None
+            if connection == "highway":
+                gate = layer(features, width)
+            weights = layer(features, width)
+            parts = norm(features), make_activation(), weights, connection, branch_scale, gate
+            net.add_module(f"layer{number}", _Layer(*parts))
+            features += width if connection == "dense" else 0
+        net.add_module("readout", nn.Sequential(norm(features), make_activation(), head(features)))
+        for module in net.modules():
+            if isinstance(module, nn.Linear | nn.Conv2d) and fill is not None:
                 fill(module.weight, gain)
-                nn.init.zeros_(module.bias)
-    net = nn.Sequential(modules).to(dtype)
-    net.settings = settings
+                nn.init.normal_(module.bias, std=bias_scale)
+        for module in net.modules():
+            if isinstance(module, _Layer) and module.gate is not None:
+                nn.init.constant_(module.gate.bias, GATE_BIAS)
+    net = net.to(dtype)
+    net.layers = [f"layer{number}" for number in range(1, depth + 1)]
+    net.settings = dict(depth=depth, width=width, activation=activation, init=init, seed=seed)
+    extra = dict(
+        gain=(gain, None),
+        bias_scale=(bias_scale, 0.0),
+        normalization=(normalization, None),
+        connection=(connection, "plain"),
+        branch_scale=(branch_scale, 1.0),
+    )
+    net.settings |= {name: value for name, (value, usual) in extra.items() if value != usual}
     return net

@@ -2,6 +2,7 @@
 
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.lines import Line2D
 
 # Okabe and Ito's colours, which colour-blind readers can tell apart; markers differ as well.
 _COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"]
@@ -30,18 +31,30 @@ def spread(axis, x, measured, *, label, predicted=None):
     """
     k = len(axis.containers) % len(_COLOURS)
     low, middle, high = np.quantile(measured, [0, 0.5, 1], axis=0)
+    every = max(1, len(middle) // 10)  # or markers would hide the prediction
     axis.errorbar(
         x,
         middle,
         yerr=[middle - low, high - middle],
         fmt=_MARKERS[k],
         color=_COLOURS[k],
-        markersize=3.5,
+        markersize=4.5,
         elinewidth=1.2,
+        markevery=every,
+        errorevery=every,
         label=label,
     )
     if predicted is not None:
-        axis.plot(x, predicted, "--", color=_COLOURS[k], linewidth=1.2)
+        axis.plot(x, predicted, "--", color=_COLOURS[k], linewidth=1.2, zorder=3)
+
+
+def legend(axis, **keywords):
+    """The legend of one of the axes, with an entry for the dashed prediction if there is one."""
+    handles, labels = axis.get_legend_handles_labels()
+    if any(line.get_linestyle() == "--" for line in axis.lines):
+        handles.append(Line2D([], [], linestyle="--", color="black", linewidth=1.2))
+        labels.append("predicted")
+    axis.legend(handles, labels, **keywords)
 
 
 def flow(axis, record, *, label, quantity="delta", predicted=None):

@@ -2,6 +2,7 @@
 
 import math
 import platform
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 
@@ -55,19 +56,22 @@ class GradientFlow:
 
     def __repr__(self):
         networks, layers = self.delta.shape
-        text = f"GradientFlow: {networks} networks, {layers} layers"
+        text = f"GradientFlow: {networks} network{'s' * (networks > 1)}, {layers} layers"
         if layers > 1:
             low, middle, high = np.quantile(self.factor, [0, 0.5, 1])
-            text += f", factor {middle:.3g} (from {low:.3g} to {high:.3g})"
+            text += f", factor {middle:.3g}"
+            text += f" (from {low:.3g} to {high:.3g})" if networks > 1 else ""
         return text
 
 
 def gradient_flow(nets, batch, *, loss=F.cross_entropy):
-    """Measure the gradient at every hidden layer of ``nets`` (one module or a list) on ``batch``.
+    """Measure the gradient at every hidden layer of ``nets``, one module or a list, on ``batch``.
 
-    A layer is a module that owns a weight of two or more axes (Linear, Conv); layers are ordered as
-    they run, and the last to run is the read-out. ``loss(outputs, targets)`` gives a scalar. NaN
-    stands where no gradient arrives: at layers that are detached, or the weights of frozen ones.
+    δ_l is taken on the stream of networks made by `nets`. In any other model a layer is a module
+    that owns a weight of two or more axes (Linear, Conv, …), δ_l is taken at its output, layers are
+    ordered as they run, and the last to run is the read-out. ``loss(outputs, targets)`` gives a
+    scalar. NaN stands where no gradient arrives: at layers that are detached, or the weights of
+    frozen ones.
 
     Nothing of the model changes: parameters, ``.grad``, buffers, mode, hooks and torch's random
     state are as before. Raises ValueError for an empty batch, inputs that are not finite or not of
@@ -122,57 +126,89 @@ def _check_model(net, batch):
         )
 
 
-def _one(net, batch, loss):
-    """Names of the hidden layers of one network, and the rows (δ, ∂L/∂W, h) of their RMS."""
-    ran = {}  # name: (h_{l-1}, W_l, z_l), in the order in which the layers run
+def _owns_a_matrix(module):
+    direct = [*module.parameters(recurse=False)]
+    if hasattr(module, "parametrizations"):  # weight_norm and its like
+        direct += [*module.parametrizations.parameters()]
+    return any(p.ndim >= 2 for p in direct) and not isinstance(module, nn.Embedding)
 
-    def record(name):
-        def hook(module, arguments, output):
-            if not output.requires_grad:  # behind frozen layers δ exists all the same
-                output = output.detach().requires_grad_()
-            ran[name] = (arguments[0].detach(), module.weight, output)
-            # An in-place activation must not overwrite the z that is kept.
-            return output.clone()
 
-        return hook
+def _places(net):
+    """Modules whose outputs are measured, by name; a network of `nets` names them itself."""
+    if hasattr(net, "layers"):
+        return {name: net.get_submodule(name) for name in net.layers}
+    named = net.named_modules()
+    return {n: m for n, m in named if _owns_a_matrix(m) and ".parametrizations" not in f".{n}"}
 
-    def owns_a_matrix(module):
-        weight = getattr(module, "weight", None)
-        return (
-            isinstance(weight, nn.Parameter)
-            and weight.ndim >= 2
-            and not isinstance(module, nn.Embedding)
-        )
 
+@contextmanager
+def _as_found(net):
+    """Whatever happens inside: buffers, random state and hooks are as before."""
     buffers = {name: buffer.clone() for name, buffer in net.named_buffers()}
-    handles = [
-        module.register_forward_hook(record(name))
-        for name, module in net.named_modules()
-        if owns_a_matrix(module)
-    ]
+    handles = []
     try:
         with torch.random.fork_rng(), torch.enable_grad():
-            outputs = net(batch.inputs)
-            value = _checked_loss(loss, outputs, batch.targets)
-            if len(ran) < 2:
-                raise ValueError(
-                    f"a hidden layer and a read-out are needed; {type(net).__name__} ran "
-                    f"{len(ran)} layer(s) with a weight matrix"
-                )
-            *hidden, _readout = ran
-            wanted = [ran[name][2] for name in hidden]
-            wanted += [ran[name][1] for name in hidden if ran[name][1].requires_grad]
-            gradients = torch.autograd.grad(value, wanted, allow_unused=True)
+            yield handles
     finally:
         for handle in handles:
             handle.remove()
         with torch.no_grad():
             for name, buffer in net.named_buffers():
                 buffer.copy_(buffers[name])
-    sizes = [float("nan") if gradient is None else rms(gradient) for gradient in gradients]
-    deltas, weights = sizes[: len(hidden)], iter(sizes[len(hidden) :])
-    weights = [next(weights) if ran[name][1].requires_grad else float("nan") for name in hidden]
-    return tuple(hidden), (deltas, weights, [rms(ran[name][0]) for name in hidden])
+
+
+def _one(net, batch, loss):
+    """Names of the hidden layers of one network, and the rows (δ, ∂L/∂W, h) of their RMS."""
+    ran = {}  # name: outputs z_l, in the order in which the layers run; several if one runs again
+    signals = {}  # name: h_{l-1}, what the layer's weights multiply
+
+    def record_output(name):
+        def hook(module, arguments, output):
+            z = output[0] if isinstance(output, tuple) else output
+            if not z.requires_grad:  # behind frozen layers δ exists all the same
+                z = z.detach().requires_grad_()
+            ran.setdefault(name, []).append(z)
+            # An in-place activation must not overwrite the z that is kept.
+            return (z.clone(), *output[1:]) if isinstance(output, tuple) else z.clone()
+
+        return hook
+
+    def record_input(name):
+        def hook(module, arguments):
+            signals.setdefault(name, arguments[0].detach().clone())
+
+        return hook
+
+    places = _places(net)
+    with _as_found(net) as handles:
+        for name, module in places.items():
+            handles.append(module.register_forward_hook(record_output(name)))
+            owner = next(m for m in module.modules() if _owns_a_matrix(m))
+            handles.append(owner.register_forward_pre_hook(record_input(name)))
+        outputs = net(batch.inputs)
+        value = _checked_loss(loss, outputs, batch.targets)
+        hidden = list(ran) if hasattr(net, "layers") else list(ran)[:-1]
+        if not hidden:
+            raise ValueError(
+                f"a hidden layer and a read-out are needed; {type(net).__name__} ran "
+                f"{len(ran)} layer(s) with a weight matrix"
+            )
+        matrices = {
+            name: [p for p in places[name].parameters() if p.ndim >= 2 and p.requires_grad]
+            for name in hidden
+        }
+        groups = [*(ran[name] for name in hidden), *(matrices[name] for name in hidden)]
+        flat = [tensor for group in groups for tensor in group]
+        gradients = iter(torch.autograd.grad(value, flat, allow_unused=True))
+    sizes = [_rms_of_all([next(gradients) for _ in group]) for group in groups]
+    count = len(hidden)
+    return tuple(hidden), (sizes[:count], sizes[count:], [rms(signals[name]) for name in hidden])
+
+
+def _rms_of_all(gradients):
+    """RMS over all entries of several gradients, NaN where none arrived."""
+    arrived = [gradient.flatten() for gradient in gradients if gradient is not None]
+    return rms(torch.cat(arrived)) if arrived else float("nan")
 
 
 def _checked_loss(loss, outputs, targets):

@@ -1,4 +1,4 @@
-"""Data: real digits that need no download."""
+"""Data that need no download: real digits, and sequences made from a seed."""
 
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -6,13 +6,16 @@ from typing import NamedTuple
 import torch
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
+from torch.nn import functional as F
+
+from vglib.checks import at_least_one, choose
 
 
 class Batch(NamedTuple):
-    """Inputs, one row per example, and their integer class labels."""
+    """Inputs and targets, one row per example."""
 
-    inputs: torch.Tensor  # (examples, features)
-    targets: torch.Tensor  # (examples,)
+    inputs: torch.Tensor  # (examples, …)
+    targets: torch.Tensor  # (examples, …)
 
     def sample(self, size, *, seed):
         """Draw ``size`` examples without replacement.
@@ -33,19 +36,104 @@ class Task:
     test: Batch
 
 
-def digits(*, seed=0, dtype=torch.float64):
+_SHAPES = {
+    "flat": (64,),
+    "image": (1, 8, 8),
+    "rows": (8, 8),
+    "pixels": (64, 1),
+}
+
+
+def digits(*, shape="flat", seed=0, dtype=torch.float64):
     """Handwritten digits: 1,437 training and 360 test images of 8×8 pixels, in 10 classes.
 
     The images come with scikit-learn. One mean and one standard deviation, those of the training
     pixels, standardise all of them. ``seed`` decides the split, which keeps the classes balanced.
-    Inputs have shape (examples, 64). Source: Alpaydin and Kaynak (1998), UCI repository.
+    ``shape`` of an input: ``flat`` (64,), ``image`` (1, 8, 8), and as sequences (time, features):
+    ``rows`` (8, 8), ``pixels`` (64, 1). Source: Alpaydin and Kaynak (1998), UCI repository.
     """
+    size = choose("shape", shape, _SHAPES)
     inputs, targets = load_digits(return_X_y=True)
     split = train_test_split(inputs, targets, test_size=360, stratify=targets, random_state=seed)
     train_inputs, test_inputs, train_targets, test_targets = split
     mean, std = train_inputs.mean(), train_inputs.std()
 
     def batch(x, y):
-        return Batch(torch.tensor((x - mean) / std, dtype=dtype), torch.tensor(y))
+        inputs = torch.tensor((x - mean) / std, dtype=dtype)
+        return Batch(inputs.view(-1, *size), torch.tensor(y))
 
     return Task(batch(train_inputs, train_targets), batch(test_inputs, test_targets))
+
+
+def _split(make, train, test, seed):
+    """A `Task` of fresh examples from ``make(size, generator)``."""
+    at_least_one(train=train, test=test)
+    generator = torch.Generator().manual_seed(seed)
+    return Task(Batch(*make(train, generator)), Batch(*make(test, generator)))
+
+
+def adding(*, steps, seed, train=10_000, test=1_000, dtype=torch.float64):
+    """The adding problem of Hochreiter and Schmidhuber (1997): add the two marked numbers.
+
+    Inputs (examples, steps, 2): a number from U(0, 1), and a mark that is 1 at one step of each
+    half and 0 elsewhere. Targets (examples, 1): the sum. Guessing 1 has a squared error of 1/6.
+    """
+    if steps < 2:
+        raise ValueError(f"adding needs 2 steps or more, not {steps}")
+
+    def make(size, generator):
+        numbers = torch.rand(size, steps, generator=generator, dtype=dtype)
+        marks = torch.zeros(size, steps, dtype=dtype)
+        half = steps // 2
+        first = torch.randint(half, (size, 1), generator=generator)
+        second = torch.randint(half, steps, (size, 1), generator=generator)
+        marks.scatter_(1, torch.cat([first, second], dim=1), 1.0)
+        return torch.stack([numbers, marks], dim=2), (numbers * marks).sum(dim=1, keepdim=True)
+
+    return _split(make, train, test, seed)
+
+
+def recall(*, steps, seed, classes=8, distractors=2, train=10_000, test=1_000, dtype=torch.float64):
+    """Recall the first token after a lag of ``steps`` - 1, past random distractors.
+
+    Inputs (examples, steps, classes + distractors), one-hot: the first token is one of ``classes``,
+    all others one of ``distractors``. Targets (examples,): the first token's class.
+    """
+    at_least_one(steps=steps, classes=classes, distractors=distractors)
+
+    def make(size, generator):
+        targets = torch.randint(classes, (size,), generator=generator)
+        tokens = torch.randint(classes, classes + distractors, (size, steps), generator=generator)
+        tokens[:, 0] = targets
+        return F.one_hot(tokens, classes + distractors).to(dtype), targets
+
+    return _split(make, train, test, seed)
+
+
+def copy_memory(*, lag, seed, symbols=8, length=10, train=10_000, test=1_000, dtype=torch.float64):
+    """Copy ``length`` symbols after ``lag`` blanks (Arjovsky et al. 2016).
+
+    Inputs (examples, lag + 2 length, symbols + 2), one-hot: the symbols, ``lag`` - 1 blanks, a
+    signal to start, ``length`` blanks. Targets (examples, lag + 2 length): blanks, and at the end
+    the symbols. Class ``symbols`` is the blank, the one after it the signal.
+    """
+    at_least_one(lag=lag, symbols=symbols, length=length)
+
+    def make(size, generator):
+        wanted = torch.randint(symbols, (size, length), generator=generator)
+        tokens = torch.full((size, lag + 2 * length), symbols)
+        targets = tokens.clone()
+        tokens[:, :length] = targets[:, -length:] = wanted
+        tokens[:, length + lag - 1] = symbols + 1
+        return F.one_hot(tokens, symbols + 2).to(dtype), targets
+
+    return _split(make, train, test, seed)
+
+
+def two_modes(*, size, seed, dtype=torch.float64):
+    """A sample for GANs on a line: shape (size, 1), N(±2, 0.5²), each sign half of the time."""
+    at_least_one(size=size)
+    generator = torch.Generator().manual_seed(seed)
+    signs = 2 * torch.randint(2, (size, 1), generator=generator) - 1
+    noise = torch.randn(size, 1, generator=generator, dtype=dtype)
+    return 2.0 * signs + 0.5 * noise

@@ -1,4 +1,4 @@
-"""What mean-field theory predicts for a random deep network; shares no code with what measures.
+"""What mean-field theory predicts for a random network; shares no code with what measures.
 
 In a wide random network each pre-activation is close to a Gaussian. Its variance q follows from
 layer to layer, and so does the expected square of the gradient (Poole et al. 2016, Schoenholz et
@@ -8,17 +8,40 @@ al. 2017). The expectations over that Gaussian are sums over a fine grid.
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import expit
+from scipy.optimize import brentq
+from scipy.special import expit, ndtr
 
-from vglib.checks import at_least_one, check_gain, choose
+from vglib.checks import at_least_one, check_gain, choose, positive
 
-# φ and φ′ of each activation, written out, so that no prediction rests on autograd.
-_SLOPES = {
+_SELU_SCALE, _SELU_ALPHA = 1.0507009873554805, 1.6732632423543772
+
+
+def _exp_below(z):
+    return np.exp(np.minimum(z, 0))
+
+
+# φ and φ′ of each activation, written out, so that no prediction rests on autograd. PReLU is
+# leaky ReLU with torch's initial slope.
+SLOPES = {
     "identity": (lambda z: z, np.ones_like),
     "sigmoid": (expit, lambda z: expit(z) * expit(-z)),
     # 1/cosh² without its overflow
     "tanh": (np.tanh, lambda z: 4 * expit(2 * z) * expit(-2 * z)),
-    "relu": (lambda z: np.maximum(z, 0), lambda z: (z > 0).astype(float)),
+    "hardtanh": (lambda z: np.clip(z, -1, 1), lambda z: (np.abs(z) < 1) * 1.0),
+    "softplus": (lambda z: np.logaddexp(z, 0), expit),
+    "relu": (lambda z: np.maximum(z, 0), lambda z: (z > 0) * 1.0),
+    "leaky_relu": (lambda z: np.maximum(z, 0.01 * z), lambda z: np.where(z > 0, 1, 0.01)),
+    "prelu": (lambda z: np.maximum(z, 0.25 * z), lambda z: np.where(z > 0, 1, 0.25)),
+    "elu": (lambda z: np.where(z > 0, z, _exp_below(z) - 1), _exp_below),
+    "selu": (
+        lambda z: _SELU_SCALE * np.where(z > 0, z, _SELU_ALPHA * (_exp_below(z) - 1)),
+        lambda z: _SELU_SCALE * np.where(z > 0, 1, _SELU_ALPHA * _exp_below(z)),
+    ),
+    "gelu": (
+        lambda z: z * ndtr(z),
+        lambda z: ndtr(z) + z * np.exp(-(z**2) / 2) / np.sqrt(2 * np.pi),
+    ),
+    "silu": (lambda z: z * expit(z), lambda z: expit(z) * (1 + z * expit(-z))),
 }
 
 # Variance of a weight from fan_in, fan_out and gain.
@@ -26,8 +49,13 @@ _WEIGHT_VARIANCE = {
     "torch": lambda fan_in, fan_out, gain: 1 / (3 * fan_in),
     "lecun": lambda fan_in, fan_out, gain: 1 / fan_in,
     "xavier": lambda fan_in, fan_out, gain: 2 / (fan_in + fan_out),
+    "xavier_uniform": lambda fan_in, fan_out, gain: 2 / (fan_in + fan_out),
     "he": lambda fan_in, fan_out, gain: 2 / fan_in,
+    "he_uniform": lambda fan_in, fan_out, gain: 2 / fan_in,
     "normal": lambda fan_in, fan_out, gain: gain**2 / fan_in,
+    # Rows or columns of unit length, whichever are fewer.
+    "orthogonal": lambda fan_in, fan_out, gain: gain**2 / max(fan_in, fan_out),
+    "critical": lambda fan_in, fan_out, gain: gain**2 / fan_in,
 }
 
 # Midpoints of equal steps in z/√q. For smooth functions this converges as fast as Gauss-Hermite
@@ -41,10 +69,106 @@ _WEIGHTS = _STEP * np.exp(-(_NODES**2) / 2) / np.sqrt(2 * np.pi)
 def gaussian_mean(function, variance):
     """E[f(z)] for z ~ N(0, variance), one per entry of variance, by the midpoint rule.
 
-    Good to 1e-6 for this module's activations and slopes up to a variance of 100.
+    Good to 1e-6 for the smooth activations and slopes of the course up to a variance of 100, to
+    1e-4 for those with a kink at 0, and to ±0.01 for hard tanh, which has kinks elsewhere.
     """
     z = np.sqrt(np.asarray(variance, dtype=float))[..., None] * _NODES
     return function(z) @ _WEIGHTS
+
+
+def length_map(q, activation, *, gain, bias_scale=0.0):
+    """Variance of the pre-activations one layer up: σ_w² E[φ(z)²] + σ_b², z ~ N(0, q)."""
+    phi, _ = choose("activation", activation, SLOPES)
+    return gain**2 * gaussian_mean(lambda z: phi(z) ** 2, q) + bias_scale**2
+
+
+def chi(q, activation, *, gain):
+    """χ = σ_w² E[φ′(z)²], z ~ N(0, q): what δ² is multiplied by on its way down one layer."""
+    _, slope = choose("activation", activation, SLOPES)
+    return gain**2 * gaussian_mean(lambda z: slope(z) ** 2, q)
+
+
+def fixed_length(activation, *, gain, bias_scale=0.0):
+    """The variance q* that the length map settles at, starting from 1 (Poole et al. 2016).
+
+    0 where the signal dies out. Raises ValueError where the variance grows without bound.
+    """
+    positive("gain σ_w", gain)
+    q = 1.0
+    for _ in range(100_000):
+        new = float(length_map(q, activation, gain=gain, bias_scale=bias_scale))
+        if new > 1e6:
+            raise ValueError(
+                f"with {activation} at gain {gain} and bias_scale {bias_scale} the variance of "
+                "the pre-activations grows without bound: it has no fixed point"
+            )
+        if new < 1e-12:
+            return 0.0
+        if abs(new - q) < 1e-12 * q:
+            return new
+        q = new
+    return q
+
+
+@dataclass(frozen=True)
+class DepthScales:
+    """How many layers it takes for a deviation to shrink by a factor e; inf at criticality.
+
+    ``length``: for the variance q, -1/log of the slope of the length map at q*. ``gradient``: for
+    δ², -1/log χ; negative where the gradient explodes (Schoenholz et al. 2017).
+    """
+
+    length: float
+    gradient: float
+
+
+def depth_scales(activation, *, gain, bias_scale=0.0):
+    """The `DepthScales` of a random network at its fixed point q*. Raises as `fixed_length`."""
+    q = max(fixed_length(activation, gain=gain, bias_scale=bias_scale), 1e-12)
+    keywords = dict(gain=gain, bias_scale=bias_scale)
+    up, down = (length_map(q * f, activation, **keywords) for f in (1.001, 0.999))
+    slope = float(up - down) / (0.002 * q)
+    factors = slope, float(chi(q, activation, gain=gain))
+    return DepthScales(*(np.inf if abs(f - 1) < 1e-9 else float(-1 / np.log(f)) for f in factors))
+
+
+def critical_gain(activation, *, bias_scale=0.0):
+    """The gain σ_w at which χ = 1 at a fixed point that the variance does not run away from.
+
+    √2 for ReLU and 1 for tanh, both without biases. Raises ValueError where there is none: for
+    instance for ReLU with random biases, whose variance then grows at every layer.
+    """
+    phi, slope = choose("activation", activation, SLOPES)
+    if not 0 <= bias_scale < np.inf:
+        raise ValueError(f"bias_scale must be 0 or more, not {bias_scale!r}")
+
+    def gain_at(q):
+        """The gain that makes χ = 1 at q."""
+        return float(gaussian_mean(lambda z: slope(z) ** 2, q)) ** -0.5
+
+    def surplus(q):
+        """What one layer adds to the variance q, at that gain."""
+        ratio = gaussian_mean(lambda z: phi(z) ** 2, q) / gaussian_mean(lambda z: slope(z) ** 2, q)
+        return ratio + bias_scale**2 - q
+
+    # Fixed points with χ = 1, and beside each a variance from which the map must not lead away.
+    grid = np.logspace(-4, 3, 141)
+    values = surplus(grid)
+    values[np.abs(values) < 1e-6 * grid] = 0
+    crossings = np.flatnonzero(values[:-1] * values[1:] < 0)
+    points = [brentq(surplus, grid[i], grid[i + 1]) for i in crossings]
+    points = [(q, 1.01 * q) for q in points]
+    if bias_scale == 0 and phi(np.zeros(1))[0] == 0:
+        points.append((1e-8, 1e-3))  # the signal that dies out, q* = 0
+    for q, above in points:
+        gain = gain_at(q)
+        after = length_map(above, activation, gain=gain, bias_scale=bias_scale)
+        if after <= above * (1 + 1e-6):
+            return gain
+    raise ValueError(
+        f"{activation} with bias_scale {bias_scale} has no critical gain: where χ = 1, the "
+        "variance of the pre-activations does not stay where it is"
+    )
 
 
 @dataclass(frozen=True)
@@ -66,7 +190,18 @@ class PredictedFlow:
         return float(self.delta[0] ** (1 / (len(self.delta) - 1)))
 
 
-def predict_flow(inputs, *, depth, width, activation, init, gain=None):
+def predict_flow(
+    inputs,
+    *,
+    depth,
+    width,
+    activation,
+    init,
+    gain=None,
+    bias_scale=0.0,
+    connection="plain",
+    branch_scale=1.0,
+):
     """Predict the RMS of δ_l = ∂L/∂z_l in `nets.mlp`, layer by layer from the data's own scale.
 
     For each row x of ``inputs``, shape (examples, features), with n the width and z ~ N(0, q_l)::
@@ -75,14 +210,23 @@ def predict_flow(inputs, *, depth, width, activation, init, gain=None):
         q_{l+1} = n Var(W) E[φ(z)²] + Var(b)
         E δ_l²  = χ_l E δ_{l+1}²,   χ_l = n Var(W) E[φ′(z)²]
 
-    It assumes that the weights a gradient meets on its way down are independent
-    of those that the signal met on its way up (Schoenholz et al. 2017). Squares are averaged over
-    the examples. Raises ValueError for an unknown name and for bad numbers.
+    and in a residual network, s being its ``branch_scale``::
+
+        q_{l+1} = q_l + s² (n Var(W) E[φ(z)²] + Var(b)),   χ_l = 1 + s² n Var(W) E[φ′(z)²]
+
+    It assumes that the weights a gradient meets on its way down are independent of those that the
+    signal met on its way up (Schoenholz et al. 2017). Squares are averaged over the examples.
+    Raises ValueError for an unknown name and for bad numbers.
     """
-    phi, slope = choose("activation", activation, _SLOPES)
+    phi, slope = choose("activation", activation, SLOPES)
     variance_of = choose("init", init, _WEIGHT_VARIANCE)
+    choose("connection", connection, ("plain", "residual"))
     at_least_one(depth=depth, width=width)
     check_gain(init, gain)
+    if init == "critical":
+        gain = critical_gain(activation, bias_scale=bias_scale)
+    elif init == "orthogonal" and gain is None:
+        gain = 1.0
     x = np.asarray(inputs, dtype=float)
     if x.ndim != 2 or x.size == 0 or not np.isfinite(x).all():
         raise ValueError(
@@ -90,15 +234,60 @@ def predict_flow(inputs, *, depth, width, activation, init, gain=None):
             f"{int((~np.isfinite(x)).sum())} entries that are not finite"
         )
     fan_ins = [x.shape[1]] + [width] * (depth - 1)
-    weight_variance = [variance_of(fan_in, width, gain) for fan_in in fan_ins]
-    bias_variance = [1 / (3 * fan_in) if init == "torch" else 0.0 for fan_in in fan_ins]
+    weights = [variance_of(fan_in, width, gain) for fan_in in fan_ins]
+    biases = [1 / (3 * fan_in) if init == "torch" else bias_scale**2 for fan_in in fan_ins]
+    carried, scale = (1.0, branch_scale**2) if connection == "residual" else (0.0, 1.0)
 
-    q = [weight_variance[0] * (x**2).sum(axis=1) + bias_variance[0]]
-    for weights, biases in zip(weight_variance[1:], bias_variance[1:], strict=True):
-        q.append(width * weights * gaussian_mean(lambda z: phi(z) ** 2, q[-1]) + biases)
+    q = [weights[0] * (x**2).sum(axis=1) + biases[0]]
+    for weight, bias in zip(weights[1:], biases[1:], strict=True):
+        new = width * weight * gaussian_mean(lambda z: phi(z) ** 2, q[-1]) + bias
+        q.append(carried * q[-1] + scale * new)
     q = np.array(q)  # (layers, examples)
     slope_squared = gaussian_mean(lambda z: slope(z) ** 2, q)
+    chi_by_layer = carried + scale * width * np.array(weights[1:])[:, None] * slope_squared[:-1]
     # δ_L carries φ′(z_L); every layer below multiplies by its own χ.
-    chi = width * np.array([*weight_variance[1:], 1 / width])[:, None] * slope_squared
-    delta_squared = np.cumprod(chi[::-1], axis=0)[::-1].mean(axis=1)
+    down = np.concatenate([slope_squared[-1:], chi_by_layer[::-1]])
+    delta_squared = np.cumprod(down, axis=0)[::-1].mean(axis=1)
     return PredictedFlow(np.sqrt(delta_squared / delta_squared[-1]), q.mean(axis=1))
+
+
+def batch_norm_factor(activation):
+    """What batch norm multiplies RMS δ by on its way down one layer, at init and for large batches.
+
+    √(E[φ′(z)²] / Var[φ(z)]) with z ~ N(0, 1), whatever the scale of the weights; for ReLU
+    √(π/(π-1)) ≈ 1.21, so that gradients explode (Yang et al. 2019).
+    """
+    phi, slope = choose("activation", activation, SLOPES)
+    variance = gaussian_mean(lambda z: phi(z) ** 2, 1.0) - gaussian_mean(phi, 1.0) ** 2
+    return float(np.sqrt(gaussian_mean(lambda z: slope(z) ** 2, 1.0) / variance))
+
+
+def rnn_factor(*, gain, input_variance):
+    """What RMS ∂L/∂h_t of a tanh RNN is multiplied by per lag, once its state has settled.
+
+    h_t = tanh(W h_{t-1} + u_t), the entries of W with variance gain²/n, those of the input current
+    u_t with ``input_variance``, fresh at each step: √χ at the fixed point of
+    q = gain² E[tanh(z)²] + input_variance. Gain is W's spectral radius, so an input pulls the
+    factor below it.
+    """
+    positive("gain σ_w", gain)
+    if not 0 <= input_variance < np.inf:
+        raise ValueError(f"input_variance must be 0 or more, not {input_variance!r}")
+    q = fixed_length("tanh", gain=gain, bias_scale=input_variance**0.5)
+    return float(np.sqrt(chi(q, "tanh", gain=gain)))
+
+
+def lstm_cell_factor(*, forget_bias, variance=0.0):
+    """What ∂L/∂c_t of an LSTM is multiplied by per lag along its cell path, as a geometric mean.
+
+    The path is a product of forget gates f = σ(z), so its factor is exp E[log σ(z)] with
+    z ~ N(forget_bias, variance): 1/2 for a bias of 0, close to 1 for a large one (Jozefowicz et al.
+    2015). The paths through the other gates are left out.
+    """
+    if not (np.isfinite(forget_bias) and 0 <= variance < np.inf):
+        raise ValueError(
+            "forget_bias must be finite and variance 0 or more; "
+            f"given were {forget_bias!r} and {variance!r}"
+        )
+    log_gate = gaussian_mean(lambda z: -np.logaddexp(0, -(forget_bias + z)), variance)
+    return float(np.exp(log_gate))

@@ -54,7 +54,7 @@ def slug(heading):
 def claim_markdown(app, name, claim):
     """One claim in MyST: anchor, wording, verdict, and on demand the rule and the measurements."""
     source = f"{{cite:t}}`{claim['source']}`" if "source" in claim else "source not located"
-    wording = f"**{name}.** “{claim['wording']}” (Common wording; {source}.)"
+    wording = f"**{name}.** {claim['wording']} (Our wording; {source}.)"
     if "lesson" not in claim:
         return f"(claim-{name})=\n{wording} *Open.*\n"
     verdict, heading = find_verdict(read_lesson(app, claim["lesson"]), name)
