@@ -54,7 +54,7 @@ def test_numbers_are_glued_into_the_chapter(pages, html):
     glued = [tag.text for tag in soup.select(".pasted-text")]
     assert len(glued) > 10
     assert all(re.search(r"\d|A kilometre", text) for text in glued), glued
-    assert len(soup.select("figure figcaption .caption-number")) == 2
+    assert len(soup.select("figure figcaption .caption-number")) == 3
 
 
 def test_every_claim_has_its_anchor_and_owned_ones_a_verdict(pages, html):
@@ -94,6 +94,7 @@ def test_the_api_page_has_every_public_name(pages, html):
     import vglib.nets
     import vglib.plots
     import vglib.probes
+    import vglib.recurrent
     import vglib.tasks
     import vglib.theory
 
@@ -103,6 +104,7 @@ def test_the_api_page_has_every_public_name(pages, html):
         vglib.nets,
         vglib.theory,
         vglib.probes,
+        vglib.recurrent,
         vglib.plots,
         vglib.figures,
         vglib.claims,

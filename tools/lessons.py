@@ -109,9 +109,9 @@ def run(notebook, *, folder, seed=0, keep_going=False):
 
 
 def smaller(png):
-    """A base64 PNG in 64 colours, enough for a chart and a third of the bytes."""
+    """A base64 PNG in 32 colours, enough for a chart and a third of the bytes."""
     image = (
-        Image.open(BytesIO(b64decode(png))).convert("RGB").quantize(64, dither=Image.Dither.NONE)
+        Image.open(BytesIO(b64decode(png))).convert("RGB").quantize(32, dither=Image.Dither.NONE)
     )
     buffer = BytesIO()
     image.save(buffer, format="png", optimize=True)

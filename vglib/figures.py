@@ -124,6 +124,7 @@ class SliderFigure:
 
     def _repr_mimebundle_(self, include=None, exclude=None):
         script = files("vglib").joinpath("slider.js").read_text(encoding="utf-8")
+        script = "\n".join(line.strip() for line in script.splitlines())
         # A tag cannot be defined twice, so each version of the script has its own.
         tag = "vg-slider-" + sha256(script.encode()).hexdigest()[:8]
         data = json.dumps(self._data(), ensure_ascii=False, separators=(",", ":"))

@@ -10,6 +10,7 @@ input; layer l+1 makes z_{l+1} from z_l::
     dense      z_{l+1} = (z_l, new) side by side
 
 and the read-out is linear in φ(N(z_L)). So δ_l = ∂L/∂z_l is at the same place in all of them.
+Residual: He et al. (2016); highway: Srivastava et al. (2015); dense: Huang et al. (2017).
 """
 
 import torch
