@@ -11,6 +11,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from vglib.recurrent import unroll
 from vglib.tasks import Batch
 
 
@@ -133,8 +134,11 @@ def _owns_a_matrix(module):
     return any(p.ndim >= 2 for p in direct) and not isinstance(module, nn.Embedding)
 
 
-def _places(net):
-    """Modules whose outputs are measured, by name; a network of `nets` names them itself."""
+def places(net):
+    """Name → module for every layer of a model whose output is measured.
+
+    A network of `nets` names its layers; elsewhere they are the modules with a weight matrix.
+    """
     if hasattr(net, "layers"):
         return {name: net.get_submodule(name) for name in net.layers}
     named = net.named_modules()
@@ -179,9 +183,9 @@ def _one(net, batch, loss):
 
         return hook
 
-    places = _places(net)
+    measured = places(net)
     with _as_found(net) as handles:
-        for name, module in places.items():
+        for name, module in measured.items():
             handles.append(module.register_forward_hook(record_output(name)))
             owner = next(m for m in module.modules() if _owns_a_matrix(m))
             handles.append(owner.register_forward_pre_hook(record_input(name)))
@@ -194,7 +198,7 @@ def _one(net, batch, loss):
                 f"{len(ran)} layer(s) with a weight matrix"
             )
         matrices = {
-            name: [p for p in places[name].parameters() if p.ndim >= 2 and p.requires_grad]
+            name: [p for p in measured[name].parameters() if p.ndim >= 2 and p.requires_grad]
             for name in hidden
         }
         groups = [*(ran[name] for name in hidden), *(matrices[name] for name in hidden)]
@@ -229,3 +233,81 @@ def _checked_loss(loss, outputs, targets):
     if not value.isfinite():
         raise ValueError(f"the loss must be finite, not {value.item()}")
     return value
+
+
+@dataclass(frozen=True)
+class LagFlow:
+    """Gradients by lag, of one or several recurrent networks of the same shape.
+
+    Every array has shape (networks, lags); lag 0 is the last time step, where the loss is.
+    ``hidden``: RMS of ∂L/∂h_t over units and examples. ``cell``: of ∂L/∂c_t, for LSTMs, else None.
+    ``inputs``: of ∂L/∂x_t. ``settings``: one dict per network.
+    """
+
+    hidden: np.ndarray
+    cell: np.ndarray | None
+    inputs: np.ndarray
+    settings: tuple
+
+
+def gradient_by_lag(nets, batch, *, loss=F.cross_entropy):
+    """Measure ∂L/∂h_t, ∂L/∂c_t and ∂L/∂x_t by lag in networks of `recurrent`, step by step.
+
+    Inputs of ``batch`` have shape (examples, time, features). The network runs in its written-out
+    form, which is exact and slow; `input_gradient_by_lag` is for any model, and fast. Raises
+    ValueError as `gradient_flow`.
+    """
+    nets = [nets] if isinstance(nets, nn.Module) else list(nets)
+    if not nets:
+        raise ValueError("gradient_by_lag needs at least one network; the list is empty")
+    batch = _checked_sequences(batch)
+    rows = []
+    for net in nets:
+        _check_model(net, batch)
+        with torch.enable_grad():
+            x = batch.inputs.detach().requires_grad_()
+            steps = x.unbind(dim=1)
+            states, outputs = unroll(net, torch.stack(steps, dim=1))
+            value = _checked_loss(loss, outputs, batch.targets)
+            wanted = [x, *(tensor for state in states for tensor in state)]
+            gradients = torch.autograd.grad(value, wanted, allow_unused=True)
+        size = len(states[0])
+        by_step = [gradients[1 + k :: size] for k in range(size)]
+        rows.append([_by_lag(g) for g in (*by_step, gradients[0].unbind(dim=1))])
+    values = [np.array(kind) for kind in zip(*rows, strict=True)]
+    return LagFlow(
+        hidden=values[0],
+        cell=values[1] if len(values) == 3 else None,
+        inputs=values[-1],
+        settings=tuple(net.settings for net in nets),
+    )
+
+
+def input_gradient_by_lag(net, batch, *, loss=F.cross_entropy):
+    """RMS of ∂L/∂x_t by lag, shape (lags,), lag 0 last in time: of any model on sequences.
+
+    Costs one forward and one backward pass of the model as it is, fused or not. The model is left
+    as it was found. Raises ValueError as `gradient_flow`.
+    """
+    batch = _checked_sequences(batch)
+    _check_model(net, batch)
+    with _as_found(net):
+        x = batch.inputs.detach().requires_grad_()
+        value = _checked_loss(loss, net(x), batch.targets)
+        (gradient,) = torch.autograd.grad(value, [x])
+    return np.array(_by_lag(gradient.unbind(dim=1)))
+
+
+def _checked_sequences(batch):
+    batch = _checked(batch)
+    if batch.inputs.ndim != 3 or not batch.inputs.is_floating_point():
+        raise ValueError(
+            "sequences need real numbers of shape (examples, time, features), not "
+            f"{batch.inputs.dtype} of shape {tuple(batch.inputs.shape)}"
+        )
+    return batch
+
+
+def _by_lag(gradients):
+    """RMS of each step's gradient, the last step first; 0 where the loss does not see a state."""
+    return [0.0 if gradient is None else rms(gradient) for gradient in reversed(gradients)]

@@ -1,0 +1,214 @@
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
+
+from vglib.monitor import Monitor
+from vglib.nets import mlp
+from vglib.probes import gradient_flow
+
+NET = dict(depth=4, width=12, activation="tanh", init="xavier")
+
+
+def loop(net, batch, steps=1, optimizer=None, after=lambda: None):
+    optimizer = optimizer or torch.optim.SGD(net.parameters(), lr=0.1)
+    for _ in range(steps):
+        optimizer.zero_grad()
+        F.cross_entropy(net(batch.inputs), batch.targets).backward()
+        after()
+        optimizer.step()
+
+
+def hooks(net):
+    return sum(len(m._forward_hooks) + len(m._forward_pre_hooks) for m in net.modules())
+
+
+def test_sees_what_the_probe_sees(batch):
+    net = mlp(**NET, seed=0)
+    flow = gradient_flow(net, batch)
+    with Monitor(net, every=1) as monitor:
+        loop(net, batch)
+    record = monitor.record()
+    assert record.layers == ("layer1", "layer2", "layer3", "layer4")
+    np.testing.assert_allclose(record.delta, flow.delta, rtol=1e-9, atol=0)
+    sizes = [[p.grad for p in net.get_submodule(name).parameters()] for name in record.layers]
+    expected = [torch.cat([g.flatten() for g in group]).norm().item() for group in sizes]
+    np.testing.assert_allclose(record.gradient[0], expected, rtol=1e-9, atol=0)
+
+
+def test_samples_every_kth_step_and_leaves_nothing_behind(batch):
+    net = mlp(**NET, seed=0)
+    with Monitor(net, every=3) as monitor:
+        loop(net, batch, steps=7)
+        net.eval()
+        net(batch.inputs)
+        net.train()
+        with torch.no_grad():
+            net(batch.inputs)
+    assert monitor.record().steps.tolist() == [0, 3, 6]
+    assert monitor.record().delta.shape == (3, 4)
+    assert hooks(net) == 0
+    assert all(p.grad is not None for p in net.parameters())
+
+
+def test_watching_does_not_change_the_training(batch):
+    watched, alone = (mlp(**NET, seed=0) for _ in range(2))
+    with Monitor(watched, every=1, updates=True):
+        loop(watched, batch, steps=5)
+    loop(alone, batch, steps=5)
+    for p, q in zip(watched.parameters(), alone.parameters(), strict=True):
+        assert torch.equal(p, q)
+
+
+def test_cleans_up_after_an_error(batch):
+    net = mlp(**NET, seed=0)
+    with pytest.raises(RuntimeError), Monitor(net, every=1):
+        net(batch.inputs[:, :3])
+    assert hooks(net) == 0
+
+
+def test_updates_are_relative(batch):
+    net = mlp(**NET, seed=0)
+    before = torch.cat([p.detach().flatten() for p in net.layer2.parameters()]).clone()
+    with Monitor(net, every=1, updates=True) as monitor:
+        loop(net, batch)
+    after = torch.cat([p.detach().flatten() for p in net.layer2.parameters()])
+    expected = ((after - before).norm() / before.norm()).item()
+    np.testing.assert_allclose(monitor.record().update[0, 1], expected, rtol=1e-9, atol=0)
+
+
+def test_in_place_activations(batch):
+    torch.manual_seed(0)
+    layers = [nn.Linear(64, 9), nn.ReLU(inplace=True), nn.Linear(9, 9), nn.ReLU(inplace=True)]
+    net = nn.Sequential(*layers, nn.Linear(9, 10)).double()
+    for step in range(2):  # the first sample learns where they are, the second uses it
+        flow = gradient_flow(net, batch)
+        with Monitor(net, every=1) as monitor:
+            loop(net, batch, steps=step + 1, optimizer=torch.optim.SGD(net.parameters(), lr=0.0))
+        record = monitor.record()
+        np.testing.assert_allclose(record.delta[-1, :2], flow.delta[0], rtol=1e-9, atol=0)
+        z = net[0](batch.inputs)
+        np.testing.assert_allclose(
+            record.signal[-1, 0], z.square().mean().sqrt().item(), rtol=1e-9, atol=0
+        )
+
+
+def test_tiny_float32_gradients_are_not_zero(batch):
+    net = mlp(**NET | {"activation": "sigmoid", "depth": 14}, seed=0, dtype=torch.float32)
+    with torch.no_grad():
+        net.readout[-1].weight *= 1e-18
+    small = batch._replace(inputs=batch.inputs.float())
+    with Monitor(net, every=1) as monitor:
+        loop(net, small)
+    delta = monitor.record().delta[0]
+    assert 0 < delta[0] < 1e-24
+    twin = mlp(**NET | {"activation": "sigmoid", "depth": 14}, seed=0, dtype=torch.float32)
+    with torch.no_grad():
+        twin.readout[-1].weight *= 1e-18
+    exact = gradient_flow(twin.double(), batch).delta[0]
+    np.testing.assert_allclose(delta, exact, rtol=1e-3, atol=0)
+
+
+class Checkpointed(nn.Module):
+    def __init__(self, reentrant):
+        super().__init__()
+        torch.manual_seed(0)
+        self.bottom = nn.Linear(64, 9).double()
+        self.middle = nn.Linear(9, 9).double()
+        self.top = nn.Linear(9, 10).double()
+        self.reentrant = reentrant
+
+    def forward(self, x):
+        h = torch.tanh(self.bottom(x))
+        if self.reentrant is None:
+            return self.top(torch.tanh(self.middle(h)))
+        return self.top(torch.tanh(checkpoint(self.middle, h, use_reentrant=self.reentrant)))
+
+
+@pytest.mark.parametrize("reentrant", [False, True])
+def test_checkpointing(batch, reentrant):
+    plain, net = Checkpointed(None), Checkpointed(reentrant)
+    records = []
+    for each in (plain, net):
+        with Monitor(each, every=1) as monitor:
+            loop(each, batch)
+        records.append(monitor.record())
+    assert records[1].layers == ("bottom", "middle", "top")
+    np.testing.assert_allclose(records[1].delta, records[0].delta, rtol=1e-9, atol=0)
+    np.testing.assert_allclose(records[1].gradient, records[0].gradient, rtol=1e-9, atol=0)
+    assert hooks(net) == 0
+
+
+def test_loss_scaling_is_undone(batch):
+    net, scaled = (mlp(**NET, seed=0) for _ in range(2))
+
+    class Scaler:
+        def get_scale(self):
+            return 1024.0
+
+    with Monitor(net, every=1) as plain:
+        loop(net, batch)
+    with Monitor(scaled, every=1, scaler=Scaler()) as monitor:
+        (1024 * F.cross_entropy(scaled(batch.inputs), batch.targets)).backward()
+    np.testing.assert_allclose(monitor.record().delta, plain.record().delta, rtol=1e-9, atol=0)
+    np.testing.assert_allclose(
+        monitor.record().gradient, plain.record().gradient, rtol=1e-9, atol=0
+    )
+
+
+def test_gradients_are_those_before_clipping(batch):
+    net, clipped = (mlp(**NET, seed=0) for _ in range(2))
+    with Monitor(net, every=1) as plain:
+        loop(net, batch)
+    with Monitor(clipped, every=1) as monitor:
+        loop(
+            clipped,
+            batch,
+            after=lambda: nn.utils.clip_grad_norm_(clipped.parameters(), 1e-6),
+        )
+    np.testing.assert_array_equal(monitor.record().gradient, plain.record().gradient)
+
+
+def test_shared_frozen_and_unused_layers(batch):
+    class Shared(nn.Module):
+        def __init__(self):
+            super().__init__()
+            torch.manual_seed(0)
+            self.bottom = nn.Linear(64, 9).double().requires_grad_(False)
+            self.twice = nn.Linear(9, 9).double()
+            self.unused = nn.Linear(9, 9).double()
+            self.top = nn.Linear(9, 10).double()
+
+        def forward(self, x):
+            h = torch.tanh(self.bottom(x))
+            return self.top(torch.tanh(self.twice(torch.tanh(self.twice(h)))))
+
+    net = Shared()
+    with Monitor(net, every=1) as monitor:
+        loop(net, batch)
+    record = monitor.record()
+    assert record.layers == ("bottom", "twice", "top")
+    assert np.isnan(record.gradient[0]).tolist() == [True, False, False]
+    np.testing.assert_allclose(
+        record.delta[0, 1], gradient_flow(net, batch).delta[0, 1], rtol=0.2, atol=0
+    )
+
+
+def test_compiled_models(batch):
+    net = mlp(**NET, seed=0)
+    compiled = torch.compile(net, backend="eager")
+    flow = gradient_flow(net, batch)
+    with Monitor(compiled, every=2) as monitor:
+        loop(compiled, batch, steps=3, optimizer=torch.optim.SGD(net.parameters(), lr=0.0))
+    record = monitor.record()
+    assert record.steps.tolist() == [0, 2]
+    np.testing.assert_allclose(record.delta[:, :4], [flow.delta[0]] * 2, rtol=1e-9, atol=0)
+
+
+def test_bad_input_is_refused():
+    with pytest.raises(ValueError, match="every must be a whole number from 1 up, not 0"):
+        Monitor(mlp(**NET, seed=0), every=0)
+    with pytest.raises(ValueError, match="ReLU has no layer with a weight matrix to watch"):
+        Monitor(nn.ReLU())
