@@ -91,12 +91,14 @@ def test_lessons_and_only_lessons_can_be_launched(pages, html):
 def test_the_api_page_has_every_public_name(pages, html):
     import vglib.claims
     import vglib.figures
+    import vglib.monitor
     import vglib.nets
     import vglib.plots
     import vglib.probes
     import vglib.recurrent
     import vglib.tasks
     import vglib.theory
+    import vglib.training
 
     soup = page(pages, html, "book/api")
     for module in (
@@ -105,6 +107,8 @@ def test_the_api_page_has_every_public_name(pages, html):
         vglib.theory,
         vglib.probes,
         vglib.recurrent,
+        vglib.monitor,
+        vglib.training,
         vglib.plots,
         vglib.figures,
         vglib.claims,

@@ -49,10 +49,13 @@ def test_also_must_be_true_as_well():
     verdict = rule.verdict(measured, also={"a": blue, "b": red, "c": blue}, meaning="")
     assert [c.answer for c in verdict.conditions] == [True, False, False]
     assert [c.median for c in verdict.conditions] == [0.9, 0.9, 0.1]
-    with pytest.raises(ValueError, match="give also"):
-        rule.verdict({"a": TRUE}, meaning="")
-    with pytest.raises(ValueError, match="give also"):
+    for also in (None, {}, {"b": blue}, {"a": blue, "b": blue}):
+        with pytest.raises(ValueError, match="also must have one entry for each of"):
+            rule.verdict({"a": TRUE}, also=also, meaning="")
+    with pytest.raises(ValueError, match="for each of no condition"):
         UP.verdict({"a": TRUE}, also={"a": blue}, meaning="")
+    with pytest.raises(ValueError, match="one truth value for each of 10 seeds"):
+        rule.verdict({"a": TRUE}, also={"a": [True]}, meaning="")
 
 
 def test_the_bound_itself_counts_as_true():
@@ -87,6 +90,25 @@ def test_what_a_verdict_shows():
     assert str(DOWN.verdict({"a": TRUE}, meaning="")) == "does not hold"
 
 
+def test_what_a_rule_and_a_verdict_say_is_escaped():
+    rule = Rule("C1", quantity="a < b", at_least=0.0, because="c < d", also="e < f")
+    assert "a &lt; b" in rule._repr_html_()
+    assert "c &lt; d" in rule._repr_html_()
+    values = np.arange(5.0)
+    verdict = rule.verdict({"x": values}, also={"x": values >= 0}, meaning="")
+    table = verdict_table(verdict.as_json())
+    assert "a &lt; b: at least 0, and e &lt; f" in table
+    assert "<td>2.00</td><td>0.00 to 4.00</td>" in table
+
+
+def test_glue_rounds_to_the_digits_asked_for(monkeypatch):
+    shown = []
+    monkeypatch.setattr(claims, "display", lambda data, **_: shown.extend(data.values()))
+    glue("a", 0.123456, 2)
+    glue("b", np.str_("words"))
+    assert shown == ["'0.12'", "'words'"]
+
+
 def test_a_rule_shows_the_claim_and_its_reason():
     html = DOWN._repr_html_()
     assert all_claims()["C7"]["wording"] in html
@@ -116,6 +138,7 @@ def test_bad_measurements_are_refused(measured, message):
     [
         (dict(claim="Z9", at_least=1.0), "unknown claim 'Z9'; choose one of: B1, B2, C1"),
         (dict(claim="C1"), "a rule needs exactly one bound"),
+        (dict(claim="C1", at_least=float("nan")), "must be a finite number"),
         (dict(claim="C1", at_least=1.0, at_most=2.0), "a rule needs exactly one bound"),
     ],
 )
@@ -137,6 +160,7 @@ def test_bad_rules_are_refused(keywords, message):
         (1.234e-19, 2, "1.2 × 10⁻¹⁹"),
         (-0.5, 2, "-0.50"),
         (0, 2, "0.0"),
+        (-0.0, 3, "0.00"),
         (9.999e-5, 2, "1.0 × 10⁻⁴"),
     ],
 )

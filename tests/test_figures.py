@@ -12,6 +12,28 @@ from vglib.probes import gradient_flow
 from vglib.theory import predict_flow
 
 
+def distinct():
+    """A state whose prediction is not its median."""
+    return State(np.full((3, 2), 10.0), np.full(2, 100.0), "<1", "a <!-- <script> b")
+
+
+def test_text_cannot_break_out_and_predictions_are_predictions():
+    figure = SliderFigure(
+        controls={"depth": np.array([5])},
+        states={(5,): distinct()},
+        start=(5,),
+        position="layer",
+        quantity="RMS",
+        value="v",
+    )
+    html = figure._repr_mimebundle_()["text/html"]
+    data = re.search(r"<script type='application/json'>(.*?)</script>", html)[1]
+    assert "<" not in data
+    data = json.loads(data)
+    assert data["states"][0] == ["a <!-- <script> b", [2.0, 2.0], [1.0, 1.0], [0.0] * 2, [0.0] * 2]
+    assert "<td>&lt;1</td>" in html
+
+
 def state(value, sentence="</script>", seeds=3, positions=4):
     measured = np.full((seeds, positions), float(value))
     measured[0] /= 10
@@ -53,6 +75,18 @@ def test_the_same_figure_makes_the_same_html():
     ("change", "message"),
     [
         ({"states": {(5, "he"): state(1.0)}}, "3 states are missing"),
+        (
+            {"states": {(d, i): state(1.0) for d in (5, 7, 10) for i in ("he", "<b>")}},
+            "0 states are missing and 2 surplus, such as (7, '<b>')",
+        ),
+        (
+            {
+                "controls": {"depth": [5]},
+                "states": {(5,): State(np.ones((2, 3)), np.ones(4), "", "")},
+                "start": (5,),
+            },
+            "predicted (positions,), not (2, 3) and (4,)",
+        ),
         ({"start": (7, "he")}, "start must be one of the states, not (7, 'he')"),
         (
             {
@@ -74,6 +108,7 @@ def test_bad_input_is_refused(change, message):
     [
         (2.87, "stretched that much would be 2.9 kilometres"),
         (1.02, "would stay a kilometre"),
+        (0.09, "smaller than a football field"),
         (0.155, "would still be 160 metres"),
         (0.02, "smaller than a football field"),
         (9e-6, "smaller than a fingernail"),
@@ -106,6 +141,11 @@ def test_plots_draw_the_median_the_range_and_the_prediction(batch):
         plots.legend(axes[name])
         assert [text.get_text() for text in axes[name].get_legend().get_texts()] == labels
     assert [line for line in axes["b"].lines if line.get_linestyle() == "--"] == []
+    with pytest.raises(ValueError, match="there is none for the weight gradient"):
+        plots.flow(axes["a"], flow, label="", quantity="weight", predicted=predicted)
+    plots.flow(axes["a"], flow, label="again")
+    colours = {container[0].get_color() for container in axes["a"].containers}
+    assert len(colours) == 2
     with pytest.raises(ValueError, match="unknown quantity 'h'; choose one of: delta, weight"):
         plots.flow(axes["a"], flow, label="", quantity="h")
     plt.close("all")

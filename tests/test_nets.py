@@ -6,7 +6,16 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vglib.nets import ACTIVATIONS, INITS, mlp
+from vglib.nets import (
+    ACTIVATIONS,
+    CONNECTIONS,
+    GATE_BIAS,
+    INITS,
+    NORMALIZATIONS,
+    convnet,
+    mlp,
+)
+from vglib.tasks import digits
 
 SMALL = dict(depth=3, width=5, activation="tanh", init="xavier", seed=0)
 
@@ -118,5 +127,101 @@ def test_the_seed_decides_and_the_global_state_stays():
     ],
 )
 def test_bad_input_is_refused(change, message):
+    with pytest.raises(ValueError, match=re.escape(message)):
+        mlp(**SMALL | change)
+
+
+@pytest.mark.parametrize("normalization", NORMALIZATIONS)
+@pytest.mark.parametrize("connection", CONNECTIONS)
+def test_a_layer_is_its_formula(connection, normalization, batch):
+    scale = 0.3 if connection == "residual" else 1.0
+    keywords = dict(connection=connection, normalization=normalization, branch_scale=scale)
+    net = mlp(**SMALL | {"depth": 2}, **keywords)
+    z = net.layer1(batch.inputs)
+    n = z
+    if normalization == "batch":
+        n = (z - z.mean(dim=0)) / (z.var(dim=0, correction=0) + 1e-5).sqrt()
+    elif normalization == "layer":
+        n = (z - z.mean(dim=1, keepdim=True)) / (
+            z.var(dim=1, correction=0, keepdim=True) + 1e-5
+        ).sqrt()
+    h = torch.tanh(n)
+    new = h @ net.layer2.weights.weight.T + net.layer2.weights.bias
+    if connection == "highway":
+        gate = torch.sigmoid(h @ net.layer2.gate.weight.T + net.layer2.gate.bias)
+        assert (net.layer2.gate.bias == GATE_BIAS).all()
+        expected = gate * new + (1 - gate) * z
+    else:
+        expected = {"plain": new, "residual": z + 0.3 * new, "dense": torch.cat([z, new], dim=1)}[
+            connection
+        ]
+    torch.testing.assert_close(net.layer2(z), expected, rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("normalization", NORMALIZATIONS)
+@pytest.mark.parametrize("connection", CONNECTIONS)
+def test_convnets_run_and_settings_build_them_again(connection, normalization):
+    keywords = dict(depth=3, channels=4, activation="prelu", init="he", seed=2)
+    net = convnet(**keywords, connection=connection, normalization=normalization)
+    again = convnet(**net.settings)
+    images = digits(shape="image").train.sample(7, seed=0).inputs
+    assert net.layer1(images).shape == (7, 4, 4, 4)
+    assert net(images).shape == (7, 10)
+    torch.testing.assert_close(net(images), again(images), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("init", ["critical", "orthogonal", "normal"])
+def test_settings_build_the_same_mlp_again(init):
+    gain = 1.5 if init == "normal" else None
+    net = mlp(**SMALL | {"init": init}, gain=gain, bias_scale=0.1, inputs=3, classes=2)
+    again = mlp(**net.settings)
+    for p, q in zip(net.parameters(), again.parameters(), strict=True):
+        assert torch.equal(p, q)
+    assert net.layer1.bias.abs().max() > 0
+
+
+def test_circular_padding_sees_all_units_alike():
+    net = convnet(depth=2, channels=3, activation="tanh", init="he", seed=0)
+    z = net.layer1(digits(shape="image").train.inputs[:5])
+    rolled = net.layer2(z.roll((1, 2), dims=(2, 3)))
+    torch.testing.assert_close(rolled, net.layer2(z).roll((1, 2), dims=(2, 3)))
+
+
+def test_uniform_inits_are_uniform_and_normal_ones_are_not():
+    for init in ("xavier", "he"):
+        wide = dict(depth=2, width=300, activation="relu", seed=0)
+        uniform = mlp(**wide, init=f"{init}_uniform").layer2.weights.weight
+        normal = mlp(**wide, init=init).layer2.weights.weight
+        assert uniform.abs().max() < 1.74 * uniform.std()
+        assert normal.abs().max() > 3 * normal.std()
+        np.testing.assert_allclose(uniform.std().item(), normal.std().item(), rtol=0.02, atol=0)
+
+
+def test_orthogonal_and_critical():
+    square = dict(depth=2, width=50, seed=0)
+    weight = mlp(**square, activation="tanh", init="orthogonal", gain=2.0).layer2.weights.weight
+    eye = 4 * torch.eye(50, dtype=torch.float64)
+    torch.testing.assert_close(weight @ weight.T, eye, rtol=0, atol=1e-5)
+    critical = mlp(**square, activation="relu", init="critical").layer2.weights.weight
+    he = mlp(**square, activation="relu", init="he").layer2.weights.weight
+    torch.testing.assert_close(critical, he, rtol=1e-6, atol=0)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"connection": "skip"}, "unknown connection 'skip'; choose one of: plain, residual"),
+        ({"normalization": "group"}, "unknown normalization 'group'; choose one of: None, batch"),
+        ({"branch_scale": 0.5}, "belongs to connection 'residual'; given were 0.5 and connection"),
+        ({"connection": "residual", "branch_scale": -1.0}, "branch_scale must be 0 or more"),
+        ({"bias_scale": -0.1}, "bias_scale must be 0 or more"),
+        ({"init": "torch", "bias_scale": 0.1}, "init 'torch' draws its own; not 0.1"),
+        (
+            {"init": "critical", "activation": "gelu"},
+            "gelu with bias_scale 0.0 has no critical gain",
+        ),
+    ],
+)
+def test_bad_connections_and_scales_are_refused(change, message):
     with pytest.raises(ValueError, match=re.escape(message)):
         mlp(**SMALL | change)

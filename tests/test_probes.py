@@ -214,7 +214,7 @@ def all_frozen(batch):
         ),
         (
             lambda b: ([mlp(**SMALL), mlp(**SMALL | {"depth": 2})], b),
-            "the networks differ in their layers: [2, 4] layers",
+            "the 2 networks are of 2 different shapes",
         ),
         (
             lambda b: (nn.Linear(64, 10).double(), b),
@@ -245,3 +245,113 @@ def test_a_single_layer_has_no_factor(batch):
     assert repr(flow) == "GradientFlow: 1 network, 1 layers"
     with pytest.raises(ValueError, match="needs depth 2 or more, not 1"):
         _ = flow.factor
+
+
+class Odd(nn.Module):
+    """What readers write: an attribute `layers`, an embedding, a tuple output, a shared module."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.embed = nn.Embedding(5, 8)
+        self.layers = nn.ModuleList([nn.Linear(8, 8), nn.Linear(8, 8)])
+        self.norm = nn.LayerNorm([3, 8])
+        self.lstm = nn.LSTM(8, 8, batch_first=True)
+        self.position = nn.Parameter(torch.zeros(1, 3, 8))
+        self.top = nn.Linear(8, 4)
+        self.drop = nn.Dropout(0.5)
+        self.double()
+
+    def forward(self, x):
+        h = self.norm(self.embed(x) + self.position)
+        for layer in [*self.layers, self.layers[1]]:
+            h = self.drop(torch.tanh(layer(input=h)))
+        return self.top(self.lstm(h)[0][:, -1])
+
+
+def test_models_that_readers_write():
+    net = Odd()
+    tokens = torch.randint(5, (6, 3), generator=torch.Generator().manual_seed(0))
+    random = torch.get_rng_state()
+    with torch.no_grad():
+        flow = gradient_flow(net, Batch(tokens, torch.arange(6) % 4))
+    assert torch.equal(torch.get_rng_state(), random)
+    assert flow.layers == ("layers.0", "layers.1", "lstm")
+    assert (flow.delta > 0).all()
+    assert flow.settings == ({"model": "Odd"},)
+
+
+def test_a_parametrized_weight_is_a_layer(batch):
+    net = nn.Sequential(nn.Linear(64, 8), nn.Tanh(), nn.Linear(8, 10)).double()
+    nn.utils.parametrizations.weight_norm(net[0])
+    assert gradient_flow(net, batch).layers == ("0",)
+
+
+def test_the_batch_is_not_the_model_s_to_change(batch):
+    class Greedy(nn.Sequential):
+        def forward(self, x):
+            return super().forward(x.div_(10))
+
+    nets = [Greedy(nn.Linear(64, 8), nn.Linear(8, 10)).double() for _ in range(2)]
+    nets[1].load_state_dict(nets[0].state_dict())
+    before = batch.inputs.clone()
+    flow = gradient_flow(nets, batch)
+    assert torch.equal(batch.inputs, before)
+    np.testing.assert_array_equal(flow.delta[0], flow.delta[1])
+
+
+def test_a_pending_backward_pass_still_works(batch):
+    net = nn.Sequential(nn.Linear(64, 8), nn.BatchNorm1d(8), nn.Linear(8, 10)).double()
+    pending = nn.functional.cross_entropy(net(batch.inputs), batch.targets)
+    gradient_flow(net, batch)
+    pending.backward()
+    assert net[0].weight.grad is not None
+
+
+def test_checkpointed_and_compiled_models(batch):
+    class Checked(nn.Module):
+        def __init__(self):
+            super().__init__()
+            torch.manual_seed(0)
+            self.a, self.b, self.c = nn.Linear(64, 8), nn.Linear(8, 8), nn.Linear(8, 10)
+            self.double()
+
+        def forward(self, x):
+            h = torch.tanh(self.a(x))
+            return self.c(torch.utils.checkpoint.checkpoint(self.b, h, use_reentrant=False))
+
+    assert gradient_flow(Checked(), batch).layers == ("a", "b")
+    plain = nn.Sequential(nn.Linear(64, 8), nn.Tanh(), nn.Linear(8, 8), nn.Linear(8, 10)).double()
+    compiled = torch.compile(plain, backend="eager")
+    compiled(batch.inputs)
+    flow = gradient_flow(compiled, batch)
+    np.testing.assert_allclose(flow.delta, gradient_flow(plain, batch).delta, rtol=1e-12, atol=0)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (
+            lambda b: (mlp(**SMALL), b, lambda o, t: (o.argmax(1) == t).double().mean()),
+            "no gradient",
+        ),
+        (
+            lambda b: (torch.jit.script(mlp(**SMALL).layer1), b),
+            "a TorchScript module takes no hooks",
+        ),
+        (
+            lambda b: (nn.Sequential(nn.Linear(64, 8), nn.LSTM(8, 8)).double(), b),
+            "cross-entropy needs outputs of shape (examples, classes), not tuple",
+        ),
+        (
+            lambda b: (mlp(**SMALL), Batch(b.inputs, b.targets.int())),
+            "labels must be whole numbers from 0 to 9; these are of type torch.int32",
+        ),
+        (lambda b: ([mlp(**SMALL), mlp(**SMALL | {"width": 3})], b), "of 2 different shapes"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_more_bad_input_is_refused(batch, make, message):
+    model, data, *loss = make(batch)
+    with pytest.raises(ValueError, match=re.escape(message)):
+        gradient_flow(model, data, **({"loss": loss[0]} if loss else {}))

@@ -9,8 +9,22 @@ from scipy.integrate import quad
 from scipy.stats import norm
 
 from vglib.nets import ACTIVATIONS, mlp
-from vglib.probes import gradient_flow
-from vglib.theory import SLOPES, gaussian_mean, predict_flow
+from vglib.probes import gradient_by_lag, gradient_flow
+from vglib.recurrent import recurrent
+from vglib.tasks import Batch
+from vglib.theory import (
+    SLOPES,
+    batch_norm_factor,
+    chi,
+    critical_gain,
+    depth_scales,
+    fixed_length,
+    gaussian_mean,
+    length_map,
+    lstm_cell_factor,
+    predict_flow,
+    rnn_factor,
+)
 
 DEEP = dict(depth=30, width=100)
 
@@ -38,8 +52,8 @@ def test_quadrature_agrees_with_adaptive_integration(name, variance):
 
         std = variance**0.5
         expected = sum(
-            quad(lambda z: squared(z) * norm.pdf(z, scale=std), *side, limit=200)[0]  # noqa: B023
-            for side in ((-40 * std, -3), (-3, 0), (0, 3), (3, 40 * std))
+            quad(lambda z: squared(z) * norm.pdf(z, scale=std), *side, limit=200, epsabs=1e-13)[0]  # noqa: B023
+            for side in ((-12 * std, -std), (-std, 0), (0, std), (std, 12 * std))
         )
         got = gaussian_mean(squared, variance)
         np.testing.assert_allclose(got, expected, rtol=relative, atol=absolute)
@@ -108,8 +122,143 @@ def test_prediction_meets_measurement(batch, activation, init, width, tolerance)
 
 
 @pytest.mark.parametrize(
+    ("activation", "init", "more"),
+    [
+        ("relu", "torch", {}),
+        ("tanh", "torch", {}),
+        ("tanh", "orthogonal", {"gain": 1.2}),
+        ("tanh", "critical", {"bias_scale": 0.2}),
+        ("elu", "he", {"connection": "residual", "branch_scale": 0.3}),
+        ("relu", "he", {"connection": "residual"}),
+        ("hardtanh", "he", {}),
+    ],
+)
+def test_other_networks_are_predicted_too(batch, activation, init, more):
+    # Examples of unequal size: the average over them matters.
+    inputs = batch.inputs * torch.linspace(0.2, 3, 256, dtype=torch.float64)[:, None]
+    keywords = dict(depth=20, width=200, activation=activation, init=init, **more)
+    flow = gradient_flow(
+        [mlp(**keywords, seed=s) for s in range(10)], batch._replace(inputs=inputs)
+    )
+    predicted = predict_flow(inputs, **keywords)
+    np.testing.assert_allclose(np.median(flow.factor), predicted.factor, rtol=0.015, atol=0)
+
+
+def test_hundreds_of_layers_do_not_underflow():
+    keywords = dict(width=100, activation="sigmoid", init="torch")
+    deep = predict_flow(np.ones((2, 64)), depth=400, **keywords)
+    np.testing.assert_allclose(
+        deep.factor, predict_flow(np.ones((2, 64)), depth=100, **keywords).factor, rtol=1e-3, atol=0
+    )
+
+
+def test_critical_gains():
+    assert critical_gain("relu") == pytest.approx(2**0.5, rel=1e-6)
+    assert critical_gain("tanh") == pytest.approx(1, rel=1e-6)
+    assert critical_gain("leaky_relu") == pytest.approx((2 / (1 + 0.01**2)) ** 0.5, rel=1e-6)
+    # At σ_b² = 0.05 the edge of chaos of tanh is near σ_w² = 1.76 (Schoenholz et al. 2017).
+    assert critical_gain("tanh", bias_scale=0.05**0.5) ** 2 == pytest.approx(1.76, abs=0.01)
+    for activation, bias_scale in (("sigmoid", 0.0), ("tanh", 0.3), ("elu", 0.3)):
+        gain = critical_gain(activation, bias_scale=bias_scale)
+        q = fixed_length(activation, gain=gain, bias_scale=bias_scale)
+        assert chi(q, activation, gain=gain) == pytest.approx(1, rel=1e-4)
+        stepped = length_map(q, activation, gain=gain, bias_scale=bias_scale)
+        assert stepped == pytest.approx(q, rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("activation", "bias_scale"), [("softplus", 0.0), ("gelu", 0.0), ("silu", 0.0), ("relu", 0.1)]
+)
+def test_no_critical_gain_is_said(activation, bias_scale):
+    with pytest.raises(ValueError, match=f"{activation} with bias_scale {bias_scale} has no crit"):
+        critical_gain(activation, bias_scale=bias_scale)
+
+
+def test_fixed_lengths():
+    assert fixed_length("tanh", gain=0.9) == 0
+    assert fixed_length("tanh", gain=1.0) == 0
+    q = fixed_length("tanh", gain=1.5)
+    assert length_map(q, "tanh", gain=1.5) == pytest.approx(q, rel=1e-9)
+    with pytest.raises(ValueError, match="grows without bound: it has no fixed point"):
+        fixed_length("relu", gain=1.5)
+    with pytest.raises(ValueError, match="bias_scale must be 0 or more"):
+        fixed_length("tanh", gain=1.5, bias_scale=float("nan"))
+
+
+def test_depth_scales():
+    ordered = depth_scales("tanh", gain=0.9)
+    assert ordered.gradient == pytest.approx(-1 / np.log(0.81), rel=1e-6)
+    assert ordered.length == pytest.approx(ordered.gradient, rel=1e-3)
+    assert depth_scales("tanh", gain=1.5).gradient < 0
+    assert depth_scales("tanh", gain=1.0).gradient == np.inf
+    # The deviation from q* shrinks by e over one depth scale.
+    keywords = dict(gain=1.3, bias_scale=0.3)
+    q = fixed_length("tanh", **keywords)
+    deviation = [1e-3 * q]
+    for _ in range(4):
+        deviation.append(length_map(q + deviation[-1], "tanh", **keywords) - q)
+    rate = -1 / np.log(deviation[-1] / deviation[-2])
+    assert rate == pytest.approx(depth_scales("tanh", **keywords).length, rel=0.02)
+
+
+def test_batch_norm_s_factor(batch):
+    assert batch_norm_factor("relu") == pytest.approx(np.sqrt(np.pi / (np.pi - 1)), rel=1e-6)
+    assert batch_norm_factor("identity") == pytest.approx(1, rel=1e-6)
+    keywords = dict(depth=30, width=200, activation="relu", init="he", normalization="batch")
+    flow = gradient_flow([mlp(**keywords, seed=s) for s in range(5)], batch)
+    # The theory is of δ where normalization has taken effect: leave out both ends.
+    steps = (flow.delta[:, 5] / flow.delta[:, 25]) ** (1 / 20)
+    np.testing.assert_allclose(np.median(steps), batch_norm_factor("relu"), rtol=0.02, atol=0)
+
+
+def test_rnn_factor(batch):
+    assert rnn_factor(gain=0.8, input_variance=0.0) == pytest.approx(0.8, rel=1e-6)
+    predicted = rnn_factor(gain=1.2, input_variance=0.25)
+    assert predicted < 1.2
+    net = recurrent(
+        kind="rnn", hidden=400, inputs=1, outputs=10, seed=0, recurrent_init="radius", radius=1.2
+    )
+    with torch.no_grad():
+        net.cell.weight_ih_l0.normal_(std=0.5, generator=torch.Generator().manual_seed(0))
+        net.cell.bias_ih_l0.zero_()
+        net.cell.bias_hh_l0.zero_()
+    x = torch.randn(64, 60, 1, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    sequences = Batch(x.sign(), batch.targets[:64])
+    hidden = gradient_by_lag(net, sequences).hidden[0]
+    measured = (hidden[35] / hidden[5]) ** (1 / 30)
+    np.testing.assert_allclose(measured, predicted, rtol=0.03, atol=0)
+
+
+def test_lstm_cell_factor():
+    assert lstm_cell_factor(forget_bias=0.0) == pytest.approx(0.5, rel=1e-6)
+    assert lstm_cell_factor(forget_bias=3.0) == pytest.approx(1 / (1 + np.exp(-3)), rel=1e-6)
+    gates = torch.sigmoid(
+        1 + 0.7 * torch.randn(200_000, generator=torch.Generator().manual_seed(0))
+    )
+    expected = gates.log().mean().exp().item()
+    assert lstm_cell_factor(forget_bias=1.0, variance=0.49) == pytest.approx(expected, rel=0.005)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: rnn_factor(gain=-1.0, input_variance=0.0), "gain σ_w must be a positive finite"),
+        (lambda: rnn_factor(gain=1.0, input_variance=-1.0), "input_variance must be 0 or more"),
+        (lambda: lstm_cell_factor(forget_bias=float("inf")), "forget_bias must be finite"),
+        (lambda: batch_norm_factor("swish"), "unknown activation 'swish'"),
+        (lambda: chi(1.0, "swish", gain=1.0), "unknown activation 'swish'"),
+    ],
+)
+def test_bad_numbers_are_refused(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()
+
+
+@pytest.mark.parametrize(
     ("change", "message"),
     [
+        ({"branch_scale": 3.0}, "branch_scale must be 0 or more and belongs to connection"),
+        ({"bias_scale": -1.0}, "bias_scale must be 0 or more"),
         ({"activation": "swish"}, "unknown activation 'swish'; choose one of: identity"),
         ({"init": "magic"}, "unknown init 'magic'; choose one of: torch, lecun"),
         ({"depth": 0}, "depth must be a whole number from 1 up, not 0"),

@@ -159,6 +159,37 @@ def test_retarget_moves_every_mention(root, tmp_path):
             assert pages(old) not in path.read_text(encoding="utf-8"), name
 
 
-def test_retarget_refuses_what_is_no_address(root):
-    with pytest.raises(ValueError, match="must be OWNER/NAME, not 'nonsense'"):
-        retarget(root, "nonsense")
+@pytest.mark.parametrize("name", ["nonsense", "a-/b", "me/..", "me/course.git", "a/b/c"])
+def test_retarget_refuses_what_is_no_address(root, name):
+    with pytest.raises(ValueError, match="must be OWNER/NAME, not"):
+        retarget(root, name)
+
+
+def test_outputs_that_were_not_made_by_the_tool_are_stale(course):
+    notebook = lesson(course)
+    notebook.cells[0].outputs[0].text = "forged\n"
+    assert not tool.is_fresh(notebook)
+    notebook.cells[0].outputs = []
+    assert not tool.is_fresh(notebook)
+
+
+def test_an_edit_during_the_run_leaves_the_outputs_stale(course, monkeypatch):
+    notebook = lesson(course)
+    pins = course / "requirements.txt"
+    notebook.cells[0].source = f"open({str(pins)!r}, 'w').write('torch==3')"
+    tool.run(notebook, folder=course)
+    assert not tool.is_fresh(notebook)
+    tool.run(notebook, folder=course)
+    assert tool.is_fresh(notebook)
+
+
+def test_fresh_runs_everything_again(course, monkeypatch):
+    runs = []
+    real = tool.run
+    monkeypatch.setattr(tool, "run", lambda *a, **k: runs.append(1) or real(*a, **k))
+    tool.refresh(fresh=False)
+    tool.stage(fresh=False)
+    assert runs == []
+    tool.refresh(fresh=True)
+    tool.stage(fresh=True)
+    assert len(runs) == 2

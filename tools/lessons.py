@@ -62,7 +62,14 @@ def key(notebook):
 
 def is_fresh(notebook):
     """Whether the stored outputs were made from what is here now."""
-    return notebook.metadata.get("vglib_key") == key(notebook)
+    stored = notebook.metadata.get("vglib_key"), notebook.metadata.get("vglib_outputs")
+    return stored == (key(notebook), outputs_hash(notebook))
+
+
+def outputs_hash(notebook):
+    """A short hash of the stored outputs, so that a run by hand or at another seed shows."""
+    outputs = [c.get("outputs", []) for c in notebook.cells if c.cell_type == "code"]
+    return sha256(json.dumps(outputs, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def budget(*, fresh):
@@ -84,6 +91,7 @@ def run(notebook, *, folder, seed=0, keep_going=False):
 
     A failing cell raises, unless ``keep_going``.
     """
+    made_from = key(notebook)  # before the run: what is edited meanwhile leaves it stale
     environment = os.environ | {"VGLIB_SEED": str(seed), "OMP_NUM_THREADS": "1"}
     client = NotebookClient(
         notebook,
@@ -105,7 +113,8 @@ def run(notebook, *, folder, seed=0, keep_going=False):
                 output.data["image/png"] = smaller(output.data["image/png"])
     notebook.metadata.pop("widgets", None)
     notebook.metadata["language_info"] = {"name": "python"}  # the rest varies with the machine
-    notebook.metadata["vglib_key"] = key(notebook)
+    notebook.metadata["vglib_key"] = made_from
+    notebook.metadata["vglib_outputs"] = outputs_hash(notebook)
 
 
 def smaller(png):

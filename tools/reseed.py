@@ -53,6 +53,8 @@ def main():
     differing = 0
     for name in arguments.names or known:
         stored = verdicts(nbformat.read(known[name], as_version=4))
+        if not stored:
+            parser.error(f"lesson {name!r} stores no verdict: run `make lessons`")
         for claim, text in stored.items():
             print(f"{name} seed 0 {claim}: {text}")
         for seed in range(1, arguments.seeds + 1):

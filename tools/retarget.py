@@ -25,17 +25,22 @@ def pages(repository):
 
 def retarget(root, new):
     """Replace the address in every tracked text file of ``root``; returns the changed files."""
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9-]*/[A-Za-z0-9._-]+", new):
+    if not re.fullmatch(r"[A-Za-z0-9](-?[A-Za-z0-9])*/(?!\.+$)[\w.-]+(?<!\.git)", new):
         raise ValueError(f"the new address must be OWNER/NAME, not {new!r}")
     old = address(root)
     listed = subprocess.check_output(["git", "-C", str(root), "ls-files", "-z"], text=True)
     changed = []
     for name in listed.split("\0"):
         path = root / name
-        if not path.is_file() or path.suffix in {".png", ".ico"}:
+        try:
+            text = path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError):  # deleted, or a picture
             continue
-        text = path.read_text(encoding="utf-8")
-        replaced = text.replace(old, new).replace(pages(old), pages(new))
+        replaced = text
+        for one, other in ((pages(old), pages(new)), (old, new)):
+            # The whole address only: ml/course is no part of html/course.
+            whole = rf"(?<![\w.-]){re.escape(one)}(?=\.git\b|\.?(?![\w.-]))"
+            replaced = re.sub(whole, other, replaced)
         if replaced != text:
             path.write_text(replaced, encoding="utf-8")
             changed.append(name)

@@ -1,5 +1,6 @@
 """The shared library of the course *Vanishing Gradients*.
 
-Lessons import its modules by name: ``tasks`` gives data, ``nets`` builds networks, ``theory``
-predicts, ``probes`` measures, ``plots`` and ``figures`` draw, ``claims`` gives verdicts.
+Lessons import its modules by name: ``tasks`` gives data, ``nets`` and
+``recurrent`` build networks, ``theory`` predicts, ``probes`` and ``monitor`` measure, ``training``
+trains, ``plots`` and ``figures`` draw, ``claims`` gives verdicts.
 """

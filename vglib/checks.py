@@ -1,5 +1,7 @@
 """Checks of input that several modules share; each says what was given and what was wanted."""
 
+from numbers import Integral
+
 
 def choose(kind, name, table):
     """``table[name]``, or the name itself from a tuple; else ValueError with the choices."""
@@ -12,7 +14,7 @@ def choose(kind, name, table):
 def at_least_one(**sizes):
     """Raise ValueError unless each of ``sizes`` is a whole number from 1 up."""
     for name, size in sizes.items():
-        if isinstance(size, bool) or not isinstance(size, int) or size < 1:
+        if isinstance(size, bool) or not isinstance(size, Integral) or size < 1:
             raise ValueError(f"{name} must be a whole number from 1 up, not {size!r}")
 
 
@@ -30,3 +32,16 @@ def positive(name, value):
     """Raise ValueError unless ``value`` is a positive finite number."""
     if value is None or not 0 < value < float("inf"):
         raise ValueError(f"{name} must be a positive finite number, not {value!r}")
+
+
+def check_scales(init, bias_scale, connection="plain", branch_scale=1.0):
+    """Raise ValueError unless both scales are finite, 0 or more, and where they belong."""
+    if not 0 <= bias_scale < float("inf") or (bias_scale and init == "torch"):
+        raise ValueError(
+            f"bias_scale must be 0 or more, and init 'torch' draws its own; not {bias_scale!r}"
+        )
+    if not 0 <= branch_scale < float("inf") or (branch_scale != 1 and connection != "residual"):
+        raise ValueError(
+            "branch_scale must be 0 or more and belongs to connection 'residual'; "
+            f"given were {branch_scale!r} and connection {connection!r}"
+        )

@@ -29,6 +29,7 @@ def readable(value, digits=3):
     """A number as prose writes it, to ``digits`` significant digits: 0.235, or 1.20 × 10⁻¹⁹."""
     if not math.isfinite(value):
         raise ValueError(f"only finite numbers can be written out, not {value}")
+    value = float(value) or 0.0  # -0.0 is 0 to a reader
     mantissa, exponent = f"{value:.{digits - 1}e}".split("e")
     exponent = int(exponent)
     if value == 0 or -4 < exponent < 4:
@@ -41,7 +42,7 @@ def glue(name, value, digits=3):
 
     The output carries the number as `readable` writes it. Text is taken as it stands.
     """
-    text = value if isinstance(value, str) else readable(value, digits)
+    text = str(value) if isinstance(value, str) else readable(value, digits)
     prefix = "application/papermill.record/"
     display(
         {f"{prefix}text/plain": repr(text)},  # quoted, or glue would turn 1.00 into 1.0
@@ -84,14 +85,16 @@ class Rule:
             )
         if (self.at_least is None) == (self.at_most is None):
             raise ValueError("a rule needs exactly one bound: at_least or at_most")
+        if not math.isfinite(self.at_least if self.at_most is None else self.at_most):
+            raise ValueError("the bound of a rule must be a finite number")
 
     @property
     def bound(self):
         """The bound, and what else must be true, in words."""
         if self.at_least is not None:
-            bound = f"at least {self.at_least:.3g}"
+            bound = f"at least {self.at_least:.4g}"
         else:
-            bound = f"at most {self.at_most:.3g}"
+            bound = f"at most {self.at_most:.4g}"
         return f"{bound}, and {self.also}" if self.also else bound
 
     def verdict(self, measured, *, meaning, also=None):
@@ -107,13 +110,14 @@ class Rule:
         """
         if not measured:
             raise ValueError(f"claim {self.claim} needs at least one condition; none was given")
-        if bool(self.also) != (also is not None):
+        wanted, given = (set(measured) if self.also else set()), dict(also or {})
+        if set(given) != wanted:
             raise ValueError(
-                f"claim {self.claim}: give also={{…}} if, and only if, the rule has one"
+                f"claim {self.claim}: also must have one entry for each of "
+                f"{sorted(wanted) or 'no condition'}, not {sorted(given) or 'none'}"
             )
         conditions = tuple(
-            self._decide(name, values, np.asarray(also[name] if also else True))
-            for name, values in measured.items()
+            self._decide(name, values, given.get(name)) for name, values in measured.items()
         )
         answers = [condition.answer for condition in conditions]
         if True in answers and False in answers:
@@ -134,7 +138,14 @@ class Rule:
         if not np.isfinite(values).all():
             raise ValueError(f"condition {name!r} has values that are not finite: {values}")
         true = values >= self.at_least if self.at_least is not None else values <= self.at_most
-        true = true & also
+        if also is not None:
+            also = np.asarray(also, dtype=bool)
+            if also.shape != values.shape:
+                raise ValueError(
+                    f"condition {name!r}: also needs one truth value for each of {len(values)} "
+                    f"seeds, not an array of shape {also.shape}"
+                )
+            true = true & also
         answer = next((a for a in (True, False) if (true == a).mean() >= AGREEMENT), None)
         return Condition(name, answer, *map(float, np.quantile(values, [0.5, 0, 1])))
 

@@ -71,14 +71,22 @@ class SliderFigure:
     value: str
 
     def __post_init__(self):
-        missing = set(product(*self.controls.values())) - set(self.states)
-        if missing:
+        wanted = set(product(*self.controls.values()))
+        if wanted != set(self.states):
+            missing, surplus = wanted - set(self.states), set(self.states) - wanted
             raise ValueError(
-                f"{len(missing)} states are missing, among them {min(missing, key=str)}"
+                f"the states must be those of the controls: {len(missing)} states are missing "
+                f"and {len(surplus)} surplus, such as {min(missing or surplus, key=str)}"
             )
         if self.start not in self.states:
             raise ValueError(f"start must be one of the states, not {self.start}")
         for choice, state in self.states.items():
+            shape = np.shape(state.measured)
+            if len(shape) != 2 or 0 in shape or np.shape(state.predicted) != shape[1:]:
+                raise ValueError(
+                    f"state {choice} needs measured (seeds, positions) and predicted (positions,), "
+                    f"not {shape} and {np.shape(state.predicted)}"
+                )
             values = np.append(state.measured, state.predicted)
             if not (np.isfinite(values).all() and (values > 0).all()):
                 raise ValueError(f"state {choice} has values that a log axis cannot show")
@@ -101,7 +109,7 @@ class SliderFigure:
             for choices, s in zip(self.controls.values(), self.start, strict=True)
         ]
         return {
-            "controls": [[name, list(choices)] for name, choices in self.controls.items()],
+            "controls": [[name, np.asarray(c).tolist()] for name, c in self.controls.items()],
             "start": start,
             "position": self.position,
             "quantity": self.quantity,
@@ -114,7 +122,9 @@ class SliderFigure:
         head = "".join(f"<th scope='col'>{escape(f'{across} {c}')}</th>" for c in columns)
         rows = ""
         for choice in product(*(choices for _, choices in others)):
-            cells = "".join(f"<td>{self.states[(c, *choice)].value}</td>" for c in columns)
+            cells = "".join(
+                f"<td>{escape(str(self.states[(c, *choice)].value))}</td>" for c in columns
+            )
             rows += f"<tr><th scope='row'>{escape(', '.join(map(str, choice)))}</th>{cells}</tr>"
         names = escape(", ".join(name for name, _ in others))
         return (
@@ -128,7 +138,7 @@ class SliderFigure:
         # A tag cannot be defined twice, so each version of the script has its own.
         tag = "vg-slider-" + sha256(script.encode()).hexdigest()[:8]
         data = json.dumps(self._data(), ensure_ascii=False, separators=(",", ":"))
-        data = data.replace("</", "<\\/")
+        data = data.replace("<", "\\u003c")  # nothing in it may end or open a script
         html = (
             f"<{tag}><script type='application/json'>{data}</script>"
             f"<div class='vg-table' style='overflow-x:auto' tabindex='0' role='region' "

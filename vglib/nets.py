@@ -17,7 +17,7 @@ import torch
 from torch import nn
 
 from vglib import theory
-from vglib.checks import at_least_one, check_gain, choose
+from vglib.checks import at_least_one, check_gain, check_scales, choose
 
 ACTIVATIONS = {
     "identity": nn.Identity,
@@ -82,7 +82,7 @@ def mlp(*, depth, width, inputs=64, classes=10, **keywords):
     Inputs have shape (examples, inputs). The other keywords are those of `convnet`.
     """
     at_least_one(depth=depth, width=width, inputs=inputs, classes=classes)
-    return _build(
+    net = _build(
         stem=lambda: nn.Linear(inputs, width),
         layer=nn.Linear,
         norms={"batch": nn.BatchNorm1d, "layer": nn.LayerNorm},
@@ -91,6 +91,9 @@ def mlp(*, depth, width, inputs=64, classes=10, **keywords):
         width=width,
         **keywords,
     )
+    sizes = dict(depth=depth, width=width, inputs=inputs, classes=classes)
+    net.settings = sizes | keywords
+    return net
 
 
 def convnet(*, depth, channels, classes=10, **keywords):
@@ -116,12 +119,13 @@ def convnet(*, depth, channels, classes=10, **keywords):
     or ``"layer"``; ``connection`` is ``"plain"``, ``"residual"`` with ``branch_scale``,
     ``"highway"`` or ``"dense"``: see the top of this module. A dense network's layers widen, each
     by the width. Equal ``seed``, equal network; torch's random state stays as it was. Returns an
-    ``nn.Sequential`` of ``layer1``, ``layer2``, …, ``readout``, with the keywords as its attribute
-    ``settings``. Raises ValueError for an unknown name, a size below 1, or a bad scale.
+    ``nn.Sequential`` of ``layer1``, ``layer2``, …, ``readout``. Its attribute ``settings`` has the
+    keywords, which build the same network again. Raises ValueError for an unknown name, a size
+    below 1, or a bad scale.
     """
     at_least_one(depth=depth, channels=channels, classes=classes)
     conv = dict(kernel_size=3, padding=1, padding_mode="circular")
-    return _build(
+    net = _build(
         stem=lambda: nn.Conv2d(1, channels, stride=2, **conv),
         layer=lambda fan_in, fan_out: nn.Conv2d(fan_in, fan_out, **conv),
         norms={"batch": nn.BatchNorm2d, "layer": lambda features: nn.GroupNorm(1, features)},
@@ -132,6 +136,8 @@ def convnet(*, depth, channels, classes=10, **keywords):
         width=channels,
         **keywords,
     )
+    net.settings = dict(depth=depth, channels=channels, classes=classes) | keywords
+    return net
 
 
 def _build(
@@ -157,15 +163,7 @@ def _build(
     choose("connection", connection, CONNECTIONS)
     choose("normalization", normalization, NORMALIZATIONS)
     check_gain(init, gain)
-    if not 0 <= bias_scale < float("inf") or (bias_scale and init == "torch"):
-        raise ValueError(
-            f"bias_scale must be 0 or more, and init 'torch' draws its own; not {bias_scale!r}"
-        )
-    if not 0 <= branch_scale < float("inf") or (branch_scale != 1 and connection != "residual"):
-        raise ValueError(
-            "branch_scale must be 0 or more and belongs to connection 'residual'; "
-            f"given were {branch_scale!r} and connection {connection!r}"
-        )
+    check_scales(init, bias_scale, connection, branch_scale)
     if init == "critical":
         gain = theory.critical_gain(activation, bias_scale=bias_scale)
     elif init == "orthogonal" and gain is None:
@@ -175,7 +173,7 @@ def _build(
         return nn.Identity() if normalization is None else norms[normalization](features)
 
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        torch.default_generator.manual_seed(seed)  # and no other device's
         net = nn.Sequential()
         net.add_module("layer1", stem())
         features = width
@@ -196,14 +194,5 @@ def _build(
             if isinstance(module, _Layer) and module.gate is not None:
                 nn.init.constant_(module.gate.bias, GATE_BIAS)
     net = net.to(dtype)
-    net.layers = [f"layer{number}" for number in range(1, depth + 1)]
-    net.settings = dict(depth=depth, width=width, activation=activation, init=init, seed=seed)
-    extra = dict(
-        gain=(gain, None),
-        bias_scale=(bias_scale, 0.0),
-        normalization=(normalization, None),
-        connection=(connection, "plain"),
-        branch_scale=(branch_scale, 1.0),
-    )
-    net.settings |= {name: value for name, (value, usual) in extra.items() if value != usual}
+    net.vglib_layers = [f"layer{number}" for number in range(1, depth + 1)]
     return net

@@ -64,6 +64,8 @@ def flow(axis, record, *, label, quantity="delta", predicted=None):
     """
     if quantity not in ("delta", "weight"):
         raise ValueError(f"unknown quantity {quantity!r}; choose one of: delta, weight")
+    if quantity == "weight" and predicted is not None:
+        raise ValueError("the prediction is of δ; there is none for the weight gradient")
     values = getattr(record, quantity)
     line = None if predicted is None else predicted.delta
     layers = np.arange(1, values.shape[1] + 1)

@@ -2,7 +2,8 @@
 
 import math
 import platform
-from contextlib import contextmanager
+import sys
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from importlib.metadata import version
 
@@ -21,7 +22,7 @@ def rms(tensor):
     Computed in float64 after division by the largest entry, so that 1e-300 does not read as 0
     and 1e300 not as infinity.
     """
-    values = tensor.detach().to(torch.float64)
+    values = tensor.detach().abs().to(torch.float64)
     largest = float(values.abs().max())
     if largest == 0 or not math.isfinite(largest):
         return largest
@@ -85,20 +86,22 @@ def gradient_flow(nets, batch, *, loss=F.cross_entropy):
     batch = _checked(batch)
     for net in nets:
         _check_model(net, batch)
+    shapes = {tuple((name, tuple(p.shape)) for name, p in net.named_parameters()) for net in nets}
+    if len(shapes) > 1:
+        raise ValueError(
+            f"the {len(nets)} networks are of {len(shapes)} different shapes; measure them apart"
+        )
     results = [_one(net, batch, loss) for net in nets]
     names = {result[0] for result in results}
-    if len(names) > 1:
-        shapes = sorted({len(layers) for layers in names})
-        raise ValueError(
-            f"the networks differ in their layers: {shapes} layers; measure them apart"
-        )
     values = np.array([result[1] for result in results])  # (networks, 3, layers)
     return GradientFlow(
         delta=values[:, 0],
         weight=values[:, 1],
         signal=values[:, 2],
         layers=names.pop(),
-        settings=tuple(getattr(net, "settings", {"model": type(net).__name__}) for net in nets),
+        settings=tuple(
+            dict(getattr(net, "settings", {"model": type(net).__name__})) for net in nets
+        ),
         versions={"python": platform.python_version(), "torch": version("torch")},
     )
 
@@ -117,6 +120,8 @@ def _checked(batch):
 
 
 def _check_model(net, batch):
+    if isinstance(net, torch.jit.ScriptModule):
+        raise ValueError("a TorchScript module takes no hooks; give the module it was made from")
     trainable = [parameter for parameter in net.parameters() if parameter.requires_grad]
     if not trainable:
         raise ValueError(f"{type(net).__name__} has no trainable parameters, so it has no gradient")
@@ -128,10 +133,12 @@ def _check_model(net, batch):
 
 
 def _owns_a_matrix(module):
-    direct = [*module.parameters(recurse=False)]
+    if isinstance(module, nn.Embedding | nn.EmbeddingBag | nn.LayerNorm | nn.RMSNorm):
+        return False
+    direct = [*module.named_parameters(recurse=False)]
     if hasattr(module, "parametrizations"):  # weight_norm and its like
-        direct += [*module.parametrizations.parameters()]
-    return any(p.ndim >= 2 for p in direct) and not isinstance(module, nn.Embedding)
+        direct += [*module.parametrizations.named_parameters()]
+    return any(p.ndim >= 2 and "weight" in name for name, p in direct)
 
 
 def places(net):
@@ -139,8 +146,8 @@ def places(net):
 
     A network of `nets` names its layers; elsewhere they are the modules with a weight matrix.
     """
-    if hasattr(net, "layers"):
-        return {name: net.get_submodule(name) for name in net.layers}
+    if hasattr(net, "vglib_layers"):
+        return {name: net.get_submodule(name) for name in net.vglib_layers}
     named = net.named_modules()
     return {n: m for n, m in named if _owns_a_matrix(m) and ".parametrizations" not in f".{n}"}
 
@@ -148,17 +155,25 @@ def places(net):
 @contextmanager
 def _as_found(net):
     """Whatever happens inside: buffers, random state and hooks are as before."""
-    buffers = {name: buffer.clone() for name, buffer in net.named_buffers()}
+    buffers = [(module._buffers, dict(module._buffers)) for module in net.modules()]
     handles = []
     try:
-        with torch.random.fork_rng(), torch.enable_grad():
+        for own, found in buffers:  # the model works on copies
+            own.update({name: b if b is None else b.clone() for name, b in found.items()})
+        with torch.random.fork_rng(), torch.enable_grad(), _eager():
             yield handles
     finally:
         for handle in handles:
             handle.remove()
-        with torch.no_grad():
-            for name, buffer in net.named_buffers():
-                buffer.copy_(buffers[name])
+        for own, found in buffers:
+            own.clear()
+            own.update(found)
+
+
+def _eager():
+    """Compiled modules run as written, or they would pass our hooks by."""
+    compiling = "torch._dynamo" in sys.modules
+    return torch.compiler.set_stance("force_eager") if compiling else nullcontext()
 
 
 def _one(net, batch, loss):
@@ -171,15 +186,15 @@ def _one(net, batch, loss):
             z = output[0] if isinstance(output, tuple) else output
             if not z.requires_grad:  # behind frozen layers δ exists all the same
                 z = z.detach().requires_grad_()
-            ran.setdefault(name, []).append(z)
+            ran[name] = [*ran.pop(name, []), z]  # a layer stands where it last ran
             # An in-place activation must not overwrite the z that is kept.
             return (z.clone(), *output[1:]) if isinstance(output, tuple) else z.clone()
 
         return hook
 
     def record_input(name):
-        def hook(module, arguments):
-            signals.setdefault(name, arguments[0].detach().clone())
+        def hook(module, arguments, keywords):
+            signals.setdefault(name, next(iter([*arguments, *keywords.values()])).detach().clone())
 
         return hook
 
@@ -188,10 +203,10 @@ def _one(net, batch, loss):
         for name, module in measured.items():
             handles.append(module.register_forward_hook(record_output(name)))
             owner = next(m for m in module.modules() if _owns_a_matrix(m))
-            handles.append(owner.register_forward_pre_hook(record_input(name)))
-        outputs = net(batch.inputs)
+            handles.append(owner.register_forward_pre_hook(record_input(name), with_kwargs=True))
+        outputs = net(batch.inputs.clone())
         value = _checked_loss(loss, outputs, batch.targets)
-        hidden = list(ran) if hasattr(net, "layers") else list(ran)[:-1]
+        hidden = list(ran) if hasattr(net, "vglib_layers") else list(ran)[:-1]
         if not hidden:
             raise ValueError(
                 f"a hidden layer and a read-out are needed; {type(net).__name__} ran "
@@ -201,7 +216,7 @@ def _one(net, batch, loss):
             name: [p for p in measured[name].parameters() if p.ndim >= 2 and p.requires_grad]
             for name in hidden
         }
-        groups = [*(ran[name] for name in hidden), *(matrices[name] for name in hidden)]
+        groups = [[*ran[name]] for name in hidden] + [matrices[name] for name in hidden]
         flat = [tensor for group in groups for tensor in group]
         gradients = iter(torch.autograd.grad(value, flat, allow_unused=True))
     sizes = [_rms_of_all([next(gradients) for _ in group]) for group in groups]
@@ -217,9 +232,16 @@ def _rms_of_all(gradients):
 
 def _checked_loss(loss, outputs, targets):
     if loss is F.cross_entropy:
+        if not isinstance(outputs, torch.Tensor) or outputs.ndim < 2:
+            tensor = isinstance(outputs, torch.Tensor)
+            got = tuple(outputs.shape) if tensor else type(outputs).__name__
+            raise ValueError(
+                f"cross-entropy needs outputs of shape (examples, classes), not {got}; for "
+                "another model give loss="
+            )
         classes = outputs.shape[1]
         if (
-            targets.is_floating_point()
+            targets.dtype != torch.int64
             or not 0 <= int(targets.min()) <= int(targets.max()) < classes
         ):
             raise ValueError(
@@ -230,6 +252,8 @@ def _checked_loss(loss, outputs, targets):
     if not isinstance(value, torch.Tensor) or value.ndim != 0:
         got = tuple(value.shape) if isinstance(value, torch.Tensor) else type(value).__name__
         raise ValueError(f"the loss must be a scalar tensor, not {got}")
+    if not value.requires_grad:
+        raise ValueError("the loss has no gradient: does it count, or does the model run detached?")
     if not value.isfinite():
         raise ValueError(f"the loss must be finite, not {value.item()}")
     return value

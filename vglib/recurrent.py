@@ -124,7 +124,7 @@ def recurrent(
             f"were {longest_lag!r}, kind {kind!r} and forget_bias {forget_bias!r}"
         )
     with torch.random.fork_rng(devices=[]), torch.no_grad():
-        torch.manual_seed(seed)
+        torch.default_generator.manual_seed(seed)  # and no other device's
         net = Recurrent(kind, inputs, hidden, outputs)
         if fill is not None:
             for gate in net.cell.weight_hh_l0.chunk(len(net.cell.weight_hh_l0) // hidden):

@@ -25,6 +25,8 @@
       if (event.composedPath().some((node) => node.localName === TAG)) event.stopPropagation();
     }, true);
 
+  const safe = (text) => String(text).replace(/[&<>"']/g, (c) => `&#${c.charCodeAt(0)};`);
+
   customElements.define(TAG, class extends HTMLElement {
     connectedCallback() {
       if (this.shadowRoot) return;
@@ -37,8 +39,8 @@
         const input = numbers
           ? `<input type="range" min="0" max="${choices.length - 1}" step="1" value="${start}">`
           : `<select>${choices.map((choice, k) =>
-              `<option value="${k}" ${k === start ? "selected" : ""}>${choice}</option>`).join("")}</select>`;
-        return `<label><span>${name}${numbers ? ": <b></b>" : ""}</span>${input}</label>`;
+              `<option value="${k}" ${k === start ? "selected" : ""}>${safe(choice)}</option>`).join("")}</select>`;
+        return `<label><span>${safe(name)}${numbers ? ": <b></b>" : ""}</span>${input}</label>`;
       });
       root.innerHTML = `<style>${STYLE}</style><form>${controls.join("")}</form>
         <div></div><p aria-live="polite"></p>
@@ -67,7 +69,8 @@
       const [sentence, predicted, median, below, above] = states[index];
 
       // One log axis for all states, so that what changes is the curve and not the scale.
-      const all = states.flatMap((state) => [...state[1], ...state[2]]);
+      const all = states.flatMap(([, line, middle, down, up]) =>
+        [...line, ...middle.map((v, i) => v - down[i]), ...middle.map((v, i) => v + up[i])]);
       const W = Math.max(280, Math.min(640, this.clientWidth || 460));
       const H = 400, left = 74, right = 20, top = 34, bottom = 52;
       const lowest = Math.min(...all), to = Math.max(1, Math.ceil(Math.max(...all)));
@@ -99,10 +102,10 @@
       marks += `
         <text x="${left - 23}" y="${top - 18}" text-anchor="middle">loss</text>
         <path d="M${left - 23},${top - 14} v8 m-4,-4 l4,4 l4,-4" fill="none" stroke="currentColor"/>
-        <text transform="translate(12 ${(top + H - bottom) / 2}) rotate(-90)" text-anchor="middle">${position}</text>
-        <text x="${(left + W - right) / 2}" y="${H - 8}" text-anchor="middle">${quantity}</text>`;
+        <text transform="translate(12 ${(top + H - bottom) / 2}) rotate(-90)" text-anchor="middle">${safe(position)}</text>
+        <text x="${(left + W - right) / 2}" y="${H - 8}" text-anchor="middle">${safe(quantity)}</text>`;
       this.shadowRoot.querySelector("div").innerHTML =
-        `<svg viewBox="0 0 ${W} ${H}" width="${W}" height="${H}" role="img" aria-label="${quantity} by ${position}. ${sentence}" fill="currentColor">${marks}</svg>`;
+        `<svg viewBox="0 0 ${W} ${H}" width="${W}" height="${H}" role="img" aria-label="${safe(`${quantity} by ${position}. ${sentence}`)}" fill="currentColor">${marks}</svg>`;
       this.shadowRoot.querySelector("p").textContent = sentence;
     }
   });

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy.optimize import brentq
-from scipy.special import expit, ndtr
+from scipy.special import expit, logsumexp, ndtr
 
-from vglib.checks import at_least_one, check_gain, choose, positive
+from vglib.checks import at_least_one, check_gain, check_scales, choose, positive
 
 _SELU_SCALE, _SELU_ALPHA = 1.0507009873554805, 1.6732632423543772
 
@@ -95,6 +95,7 @@ def fixed_length(activation, *, gain, bias_scale=0.0):
     0 where the signal dies out. Raises ValueError where the variance grows without bound.
     """
     positive("gain σ_w", gain)
+    check_scales("normal", bias_scale)
     q = 1.0
     for _ in range(100_000):
         new = float(length_map(q, activation, gain=gain, bias_scale=bias_scale))
@@ -108,7 +109,7 @@ def fixed_length(activation, *, gain, bias_scale=0.0):
         if abs(new - q) < 1e-12 * q:
             return new
         q = new
-    return q
+    return 0.0  # at criticality it creeps toward 0 and never arrives
 
 
 @dataclass(frozen=True)
@@ -140,8 +141,7 @@ def critical_gain(activation, *, bias_scale=0.0):
     instance for ReLU with random biases, whose variance then grows at every layer.
     """
     phi, slope = choose("activation", activation, SLOPES)
-    if not 0 <= bias_scale < np.inf:
-        raise ValueError(f"bias_scale must be 0 or more, not {bias_scale!r}")
+    check_scales("normal", bias_scale)
 
     def gain_at(q):
         """The gain that makes χ = 1 at q."""
@@ -176,19 +176,24 @@ def critical_gain(activation, *, bias_scale=0.0):
 class PredictedFlow:
     """The predicted counterpart of `probes.GradientFlow`.
 
-    ``delta``: RMS of δ_l divided by RMS of δ_L, shape (layers,), layer 1 first. ``variance``: mean
-    over examples of q_l, the variance of the pre-activations of layer l, shape (layers,).
+    ``log_delta``: natural log of RMS δ_l / RMS δ_L, shape (layers,), layer 1 first. ``variance``:
+    mean over examples of q_l, the variance of the pre-activations of layer l, shape (layers,).
     """
 
-    delta: np.ndarray
+    log_delta: np.ndarray
     variance: np.ndarray
+
+    @property
+    def delta(self):
+        """RMS δ_l / RMS δ_L, shape (layers,)."""
+        return np.exp(self.log_delta)
 
     @property
     def factor(self):
         """Geometric mean over hidden layers, (RMS δ_1 / RMS δ_L)^(1/(L-1)); needs two layers."""
-        if len(self.delta) < 2:
+        if len(self.log_delta) < 2:
             raise ValueError("a factor per layer needs depth 2 or more, not 1")
-        return float(self.delta[0] ** (1 / (len(self.delta) - 1)))
+        return float(np.exp(self.log_delta[0] / (len(self.log_delta) - 1)))
 
 
 def predict_flow(
@@ -224,6 +229,7 @@ def predict_flow(
     choose("connection", connection, ("plain", "residual"))
     at_least_one(depth=depth, width=width)
     check_gain(init, gain)
+    check_scales(init, bias_scale, connection, branch_scale)
     if init == "critical":
         gain = critical_gain(activation, bias_scale=bias_scale)
     elif init == "orthogonal" and gain is None:
@@ -244,12 +250,16 @@ def predict_flow(
         new = width * weight * gaussian_mean(lambda z: phi(z) ** 2, q[-1]) + bias
         q.append(carried * q[-1] + scale * new)
     q = np.array(q)  # (layers, examples)
+    if not np.isfinite(q).all():
+        raise ValueError(f"the signal grows beyond any float within {depth} layers")
     slope_squared = gaussian_mean(lambda z: slope(z) ** 2, q)
     chi_by_layer = carried + scale * width * np.array(weights[1:])[:, None] * slope_squared[:-1]
     # δ_L carries φ′(z_L); every layer below multiplies by its own χ.
     down = np.concatenate([slope_squared[-1:], chi_by_layer[::-1]])
-    delta_squared = np.cumprod(down, axis=0)[::-1].mean(axis=1)
-    return PredictedFlow(np.sqrt(delta_squared / delta_squared[-1]), q.mean(axis=1))
+    # In logs: a product over hundreds of layers leaves the range of a float.
+    with np.errstate(divide="ignore"):
+        log_squared = logsumexp(np.cumsum(np.log(down), axis=0)[::-1], axis=1)
+    return PredictedFlow((log_squared - log_squared[-1]) / 2, q.mean(axis=1))
 
 
 def batch_norm_factor(activation):
