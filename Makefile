@@ -14,7 +14,7 @@ book: .venv/ready
 	$(RUN) tools/lessons.py book $(if $(FRESH),--fresh)
 
 ## test: ruff, the library's tests, every lesson (strictly compared), the built book in Chromium
-test: .venv/ready
+test: book
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(RUN) -m pytest --nbval --nbval-current-env --numprocesses 2 --dist loadfile --durations 10 tests lessons
