@@ -28,7 +28,7 @@ class Training:
 
     ``loss``: at each step, before its update; NaN after a network stopped. ``steps``: taken until
     the target was reached; NaN if it was not. ``score``: at the end, on the first 1,000 training
-    examples. ``diverged``: the loss ceased to be finite; the network's last finite state is kept.
+    examples. ``diverged``: the loss ceased to be finite; the network stopped there.
     """
 
     loss: np.ndarray
@@ -167,35 +167,43 @@ class _Family(_Single):
 
 
 def _loop(family, task, order, optimizer, loss, bar, *, score, target, check_every, clip):
-    steps = len(order)
-    losses = np.full((family.size, steps), np.nan)
+    losses, steps = [], len(order)
     reached = np.full(family.size, np.nan)
     diverged = np.zeros(family.size, dtype=bool)
     active = torch.ones(family.size, dtype=torch.bool)
+    everyone = True
     step_optimizer = optimizer(family.parameters)
     for step, chosen in enumerate(order):
         x, y = task.train.inputs[chosen], task.train.targets[chosen]
         step_optimizer.zero_grad()
         values = _loss_by_network(loss, family(x), y)
-        losses[:, step] = np.where(active, values.detach().double(), np.nan)
+        seen = values.detach()
+        finite = seen.isfinite()
+        losses.append(seen if everyone else seen.masked_fill(~active, torch.nan))
+        if not finite.all():
+            diverged |= (active & ~finite).numpy()
+            active &= finite
+            everyone = False
         values.sum().backward()
-        norms = family.norms()
-        bad = active & ~(values.detach().isfinite() & norms.isfinite())
-        diverged |= bad.numpy()
-        active &= ~bad
         if clip is not None:
-            family.scale_gradients((clip / norms).clamp(max=1.0).nan_to_num(0.0))
-        _step_active(family, step_optimizer, active)
+            family.scale_gradients((clip / family.norms()).clamp(max=1.0))
+        if everyone:
+            step_optimizer.step()
+        else:
+            _step_active(family, step_optimizer, active)
         bar.update()
         if target is not None and (step + 1) % check_every == 0:
             done = active & (_score(family, task, score) >= target)
             reached[done.numpy()] = step + 1
             active &= ~done
-        if not active.any():
+            everyone = bool(active.all())
+        if not everyone and not active.any():
             bar.update(steps - step - 1)
             break
     family.store()
-    return losses, reached, _score(family, task, score).numpy(), diverged
+    history = np.full((family.size, steps), np.nan)
+    history[:, : len(losses)] = torch.stack(losses, dim=1).double().numpy()
+    return history, reached, _score(family, task, score).numpy(), diverged
 
 
 def _loss_by_network(loss, outputs, y):
@@ -207,9 +215,7 @@ def _loss_by_network(loss, outputs, y):
 
 def _step_active(family, step_optimizer, active):
     """One optimizer step that leaves networks that have stopped where they are."""
-    if active.all():
-        step_optimizer.step()
-    elif family.size > 1:
+    if family.size > 1:
         stopped = ~active
         kept = [p.detach()[stopped].clone() for p in family.parameters]
         step_optimizer.step()
