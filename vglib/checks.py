@@ -2,6 +2,8 @@
 
 from numbers import Integral
 
+from torch import nn
+
 
 def choose(kind, name, table):
     """``table[name]``, or the name itself from a tuple; else ValueError with the choices."""
@@ -16,6 +18,19 @@ def at_least_one(**sizes):
     for name, size in sizes.items():
         if isinstance(size, bool) or not isinstance(size, Integral) or size < 1:
             raise ValueError(f"{name} must be a whole number from 1 up, not {size!r}")
+
+
+def as_list(nets, caller):
+    """``nets``, one module or several, as a list; ValueError naming ``caller`` if there is none."""
+    nets = [nets] if isinstance(nets, nn.Module) else list(nets)
+    if not nets:
+        raise ValueError(f"{caller} needs at least one network; the list is empty")
+    return nets
+
+
+def settings_of(net):
+    """A copy of the keywords that a network was built with, or the name of a reader's own model."""
+    return dict(getattr(net, "settings", {"model": type(net).__name__}))
 
 
 def check_gain(init, gain):

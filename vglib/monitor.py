@@ -144,8 +144,7 @@ class Monitor:
             return
         self._names.setdefault(name, len(self._names))
         careful = self._overwritten is None or name in self._overwritten
-        z = _Output(tensor, careful)
-        runs.append(z)
+        runs.append(_Output(tensor, careful))
 
     def _queue(self, gradient):
         if not self._queued:
@@ -169,14 +168,12 @@ class Monitor:
         }
         norms = iter(_norms([t for group in wanted.values() for _, t in group]))
         for what, group in wanted.items():
-            squares, sizes = defaultdict(float), defaultdict(int)
+            total, sizes = defaultdict(float), defaultdict(int)
             by = 1.0 if what == "signal" else scale
             for name, tensor in group:
-                value = next(norms) / by
-                squares[name] = value if not squares[name] else math.hypot(squares[name], value)
-                sizes[name] += tensor.numel()
-            mean = {name: 1.0 if what == "gradient" else sizes[name] ** 0.5 for name in squares}
-            self._row[what] = {name: squares[name] / mean[name] for name in squares}
+                total[name] = math.hypot(total[name], next(norms) / by)
+                sizes[name] += 0 if what == "gradient" else tensor.numel()
+            self._row[what] = {n: norm / max(sizes[n], 1) ** 0.5 for n, norm in total.items()}
         for name, z in outputs:
             if z.norm is not None:
                 self._row["signal"][name] = float(z.norm) / z.tensor.numel() ** 0.5

@@ -12,6 +12,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from vglib.checks import as_list, settings_of
 from vglib.recurrent import unroll
 from vglib.tasks import Batch
 
@@ -80,9 +81,7 @@ def gradient_flow(nets, batch, *, loss=F.cross_entropy):
     the model's type, labels out of range, a model without trainable parameters or without two
     layers, a loss that is not a finite scalar, or networks of different shapes.
     """
-    nets = [nets] if isinstance(nets, nn.Module) else list(nets)
-    if not nets:
-        raise ValueError("gradient_flow needs at least one network; the list is empty")
+    nets = as_list(nets, "gradient_flow")
     batch = _checked(batch)
     for net in nets:
         _check_model(net, batch)
@@ -99,9 +98,7 @@ def gradient_flow(nets, batch, *, loss=F.cross_entropy):
         weight=values[:, 1],
         signal=values[:, 2],
         layers=names.pop(),
-        settings=tuple(
-            dict(getattr(net, "settings", {"model": type(net).__name__})) for net in nets
-        ),
+        settings=tuple(settings_of(net) for net in nets),
         versions={"python": platform.python_version(), "torch": version("torch")},
     )
 
@@ -281,9 +278,7 @@ def gradient_by_lag(nets, batch, *, loss=F.cross_entropy):
     form, which is exact and slow; `input_gradient_by_lag` is for any model, and fast. Raises
     ValueError as `gradient_flow`.
     """
-    nets = [nets] if isinstance(nets, nn.Module) else list(nets)
-    if not nets:
-        raise ValueError("gradient_by_lag needs at least one network; the list is empty")
+    nets = as_list(nets, "gradient_by_lag")
     batch = _checked_sequences(batch)
     rows = []
     for net in nets:
@@ -303,7 +298,7 @@ def gradient_by_lag(nets, batch, *, loss=F.cross_entropy):
         hidden=values[0],
         cell=values[1] if len(values) == 3 else None,
         inputs=values[-1],
-        settings=tuple(net.settings for net in nets),
+        settings=tuple(settings_of(net) for net in nets),
     )
 
 

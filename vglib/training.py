@@ -12,7 +12,7 @@ from torch.func import functional_call, stack_module_state, vmap
 from torch.nn import functional as F
 from tqdm import tqdm
 
-from vglib.checks import at_least_one, positive
+from vglib.checks import as_list, at_least_one, positive, settings_of
 
 SCORED = 1_000  # examples on which a score is measured
 
@@ -71,9 +71,7 @@ def train(
     after another. Both give the same to rounding for one step; after many, deep chaotic networks
     differ in any precision. Raises ValueError for bad sizes and an empty list.
     """
-    nets = [nets] if isinstance(nets, nn.Module) else list(nets)
-    if not nets:
-        raise ValueError("train needs at least one network; the list is empty")
+    nets = as_list(nets, "train")
     at_least_one(steps=steps, batch_size=batch_size, check_every=check_every)
     if batch_size > len(task.train.targets):
         raise ValueError(
@@ -94,8 +92,7 @@ def train(
             stop = dict(score=score, target=target, check_every=check_every, clip=clip)
             parts.append(_loop(family, task, order, optimizer, loss, bar, **stop))
     arrays = [np.concatenate(values) for values in zip(*parts, strict=True)]
-    settings = tuple(getattr(net, "settings", {"model": type(net).__name__}) for net in nets)
-    return Training(*arrays, settings)
+    return Training(*arrays, tuple(settings_of(net) for net in nets))
 
 
 def _order(examples, steps, batch_size, seed):
