@@ -7,7 +7,7 @@ from torch.utils.checkpoint import checkpoint
 
 from vglib.monitor import Monitor
 from vglib.nets import mlp
-from vglib.probes import gradient_flow
+from vglib.probes import activation_statistics, gradient_flow
 
 NET = dict(depth=4, width=12, activation="tanh", init="xavier")
 
@@ -212,3 +212,73 @@ def test_bad_input_is_refused():
         Monitor(mlp(**NET, seed=0), every=0)
     with pytest.raises(ValueError, match="ReLU has no layer with a weight matrix to watch"):
         Monitor(nn.ReLU())
+
+
+def test_saturation_is_what_the_probe_sees(batch):
+    net = mlp(**NET | dict(init="normal", gain=3), seed=0)
+    expected = activation_statistics(net, batch)
+    with Monitor(net, every=1, saturation=True) as monitor:
+        loop(net, batch)
+    np.testing.assert_allclose(monitor.record().saturated, expected.saturated)
+    np.testing.assert_allclose(monitor.record().dead, expected.dead)
+
+
+def test_a_layer_that_runs_twice_counts_both_runs(batch):
+    class Twice(nn.Module):
+        def __init__(self):
+            super().__init__()
+            torch.manual_seed(0)
+            self.bottom = nn.Linear(64, 10).double()
+            self.twice = nn.Linear(10, 10).double()
+
+        def forward(self, x):
+            self.first = self.twice(torch.tanh(self.bottom(x)))
+            self.second = self.twice(torch.tanh(self.first))
+            return self.second
+
+    net = Twice()
+    for every in (1, 2):  # the first sample, and one after it
+        with Monitor(net, every=every) as monitor:
+            loop(net, batch, steps=3, optimizer=torch.optim.SGD(net.parameters(), lr=0.0))
+        both = torch.cat([net.first, net.second]).square().mean().sqrt().item()
+        np.testing.assert_allclose(monitor.record().signal[:, 1], both, rtol=1e-9, atol=0)
+
+
+def test_several_optimizers(batch):
+    alone, shared = (mlp(**NET, seed=0) for _ in range(2))
+    with Monitor(alone, every=1, updates=True) as expected:
+        loop(alone, batch, steps=3)
+    halves = [[*shared.layer1.parameters(), *shared.layer2.parameters()]]
+    halves.append([p for p in shared.parameters() if all(p is not q for q in halves[0])])
+    first, second = (torch.optim.SGD(half, lr=0.1) for half in halves)
+    with Monitor(shared, every=1, updates=True) as monitor:
+        for _ in range(3):
+            shared.zero_grad()
+            F.cross_entropy(shared(batch.inputs), batch.targets).backward()
+            first.step()
+            second.step()
+    for what in ("delta", "gradient", "update"):
+        np.testing.assert_allclose(
+            getattr(monitor.record(), what), getattr(expected.record(), what), rtol=1e-9, atol=0
+        )
+
+
+def test_autocast_with_a_grad_scaler(batch):
+    """Half precision with loss scaling: the true gradients, to the precision of the format."""
+    keywords = dict(NET, width=32, dtype=torch.float32)
+    exact, net = (mlp(**keywords, seed=0) for _ in range(2))
+    small = batch._replace(inputs=batch.inputs.float())
+    with Monitor(exact, every=1) as expected:
+        loop(exact, small)
+    scaler = torch.amp.GradScaler("cpu", init_scale=2.0**12)
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
+    with Monitor(net, every=1, scaler=scaler) as monitor:
+        with torch.autocast("cpu", dtype=torch.float16):
+            loss = F.cross_entropy(net(small.inputs), small.targets)
+        scaler.scale(loss).backward()
+        scaler.step(optimizer)
+        scaler.update()
+    for what in ("delta", "gradient", "signal"):
+        np.testing.assert_allclose(
+            getattr(monitor.record(), what), getattr(expected.record(), what), rtol=0.02, atol=0
+        )

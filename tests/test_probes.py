@@ -7,9 +7,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
+from torch.nn import functional as F
 
-from vglib.nets import mlp
-from vglib.probes import gradient_flow, rms
+from vglib.nets import ACTIVATIONS, mlp
+from vglib.probes import activation_statistics, gradient_flow, rms
 from vglib.tasks import Batch
 
 SMALL = dict(depth=4, width=6, activation="tanh", init="xavier", seed=0)
@@ -355,3 +356,76 @@ def test_more_bad_input_is_refused(batch, make, message):
     model, data, *loss = make(batch)
     with pytest.raises(ValueError, match=re.escape(message)):
         gradient_flow(model, data, **({"loss": loss[0]} if loss else {}))
+
+
+def outputs_by_hand(net, batch):
+    """Outputs z_l of the plain networks of `nets`, and h_l = tanh(z_l)."""
+    z, rows = batch.inputs, []
+    for name in net.vglib_layers:
+        z = net.get_submodule(name)(z).detach()
+        rows.append((z, z.tanh()))
+    return rows
+
+
+def test_activation_statistics_are_those_outputs_by_hand(batch):
+    nets = [mlp(depth=3, width=9, activation="tanh", init="normal", gain=3, seed=s) for s in (0, 1)]
+    found = activation_statistics(nets, batch)
+    assert found.layers == ("layer1", "layer2", "layer3")
+    for n, net in enumerate(nets):
+        for i, (_, h) in enumerate(outputs_by_hand(net, batch)):
+            slope = 1 - h**2
+            low = slope < 0.1
+            expected = [h.mean(), h.square().mean().sqrt(), slope.square().mean().sqrt()]
+            expected += [low.double().mean(), low.all(dim=0).double().mean()]
+            kinds = (found.mean, found.rms, found.slope, found.saturated, found.dead)
+            np.testing.assert_allclose([kind[n, i] for kind in kinds], expected, rtol=1e-9, atol=0)
+
+
+@pytest.mark.parametrize("name", [name for name in ACTIVATIONS if name != "identity"])
+def test_activation_statistics_know_every_activation(batch, name):
+    net = mlp(depth=2, width=9, activation=name, init="he", seed=0)
+    found = activation_statistics(net, batch)
+    z = net.layer1(batch.inputs).detach().requires_grad_()
+    slope = torch.autograd.grad(net.layer2.activation(z).sum(), z)[0]
+    expected = slope.square().mean().sqrt().item()
+    np.testing.assert_allclose(found.slope[0, 0], expected, rtol=1e-9, atol=0)
+
+
+def test_a_relu_is_dead_where_it_never_fires(batch):
+    net = mlp(depth=2, width=8, activation="relu", init="he", seed=0)
+    alive = activation_statistics(net, batch).dead[0, 0]
+    with torch.no_grad():
+        net.layer1.bias[:2] = -1e6
+    assert activation_statistics(net, batch).dead[0, 0] == alive + 2 / 8
+
+
+def test_activation_statistics_of_a_readers_model(batch):
+    class Own(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            torch.manual_seed(0)
+            self.bottom = torch.nn.Linear(64, 8).double()
+            self.middle = torch.nn.Linear(8, 8).double()
+            self.top = torch.nn.Linear(8, 10).double()
+            self.prelu = torch.nn.PReLU(8).double()
+
+        def forward(self, x):
+            h = F.relu(self.bottom(x), inplace=True)
+            return self.top(self.prelu(self.middle(h)).clamp(max=9))
+
+    net = Own()
+    found = activation_statistics(net, batch)
+    off = (net.bottom(batch.inputs) <= 0).double().mean().item()
+    assert found.layers == ("bottom", "middle")
+    np.testing.assert_allclose(found.saturated[0], [off, 0.0])
+
+
+def test_activation_statistics_refuse_what_they_cannot_see(batch):
+    linear = mlp(depth=2, width=8, activation="identity", init="he", seed=0)
+    with pytest.raises(ValueError, match="no activation function of torch's ran in Sequential"):
+        activation_statistics(linear, batch)
+    with pytest.raises(ValueError, match="needs at least one network"):
+        activation_statistics([], batch)
+    deeper = [mlp(depth=d, width=8, activation="relu", init="he", seed=0) for d in (2, 3)]
+    with pytest.raises(ValueError, match="the 2 networks have activations after different layers"):
+        activation_statistics(deeper, batch)

@@ -1,7 +1,7 @@
 """Watching a training run: gradients and activations by layer, at every so many steps."""
 
-import math
 from collections import defaultdict
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 
@@ -10,12 +10,13 @@ import torch
 from torch.autograd import Variable
 
 from vglib.checks import at_least_one
-from vglib.probes import places, rms
+from vglib.probes import ActivationCalls, eager, norm, places
 
 # Outside these a float32 norm may have lost entries whose squares underflow, or overflow; then it
 # is taken again in float64.
 _DOUBTFUL, _HUGE = 1e-15, 1e18
-_SMALL = 50_000  # entries; tensors up to this size are copied together
+_SMALL = 10_000  # entries; for tensors up to this size, one call for many beats a call for each
+_WHAT = ("delta", "signal", "gradient", "update", "saturated", "dead")  # the rows of a sample
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,8 @@ class MonitorRecord:
     ``steps``: the step of each sample, from 0. ``delta``: RMS of δ_l. ``signal``: RMS of z_l.
     ``gradient``: norm of the gradient of the layer's own parameters, as backpropagation left it,
     before any clipping. ``update``: norm of the change of the layer's parameters over that step,
-    divided by their norm. NaN where nothing arrived.
+    divided by their norm. ``saturated`` and ``dead``: shares of units as in
+    `probes.ActivationStatistics`. NaN where nothing arrived or was asked for.
     """
 
     steps: np.ndarray
@@ -34,6 +36,8 @@ class MonitorRecord:
     signal: np.ndarray
     gradient: np.ndarray
     update: np.ndarray
+    saturated: np.ndarray
+    dead: np.ndarray
 
 
 class Monitor:
@@ -47,104 +51,111 @@ class Monitor:
 
     A step is a forward pass of ``net`` in training mode with gradients. Between samples there is
     one hook on the model and none on its layers. It sees true gradients: give the GradScaler, if
-    there is one, as ``scaler``. ``updates`` also records how far each layer's parameters move. On
-    leaving, every hook is gone. A model made by ``torch.compile`` runs eagerly at sampled steps.
+    there is one, as ``scaler``. ``updates`` also records how far each layer's parameters move, and
+    ``saturation`` the shares of saturated and of dead units after each layer. On leaving, every
+    hook is gone. A model made by ``torch.compile`` runs eagerly at sampled steps.
     """
 
-    def __init__(self, net, *, every=10, scaler=None, updates=False):
+    def __init__(self, net, *, every=10, scaler=None, updates=False, saturation=False):
         at_least_one(every=every)
-        self._net, self._every, self._scaler, self._updates = net, every, scaler, updates
+        self._net, self._every, self._scaler = net, every, scaler
+        self._updates, self._saturation = updates, saturation
         self._layers = places(net)
         if not self._layers:
             raise ValueError(f"{type(net).__name__} has no layer with a weight matrix to watch")
-        self._parameters = {name: list(m.parameters()) for name, m in self._layers.items()}
+        # Every parameter with the place of its layer.
+        self._parameters = [
+            (place, p) for place, m in enumerate(self._layers.values()) for p in m.parameters()
+        ]
+        self._hooks = [(m, partial(self._on_layer, i)) for i, m in enumerate(self._layers.values())]
+        self._hooks.append((net, self._after_forward))
         self._step = -1
-        self._names = {}  # name → column, in the order in which layers run
-        self._rows = []  # (step, {what: {name: value}})
-        self._overwritten = None  # names of layers whose output an in-place activation overwrites
-        self._handles, self._listening, self._stance, self._before = [], False, None, None
+        self._order = {}  # places in the order in which their layers run
+        self._steps, self._rows = [], []  # one row of shape (what, places) a sample
+        self._overwritten = None  # places whose output an in-place activation overwrites
+        self._handle, self._before = None, None
+        self._listening, self._stack = False, ExitStack()
 
     def __enter__(self):
-        self._handles = [
-            self._net.register_forward_pre_hook(self._on_forward),
-            self._net.register_forward_hook(self._after_forward, always_call=True),
-        ]
+        self._handle = self._net.register_forward_pre_hook(self._on_forward)
         return self
 
     def __exit__(self, *exception):
         self._finish_update()
         self._stop_listening()
-        for handle in self._handles:
-            handle.remove()
-        self._handles = []
+        self._stack.close()
+        self._handle.remove()
 
     def record(self):
         """The `MonitorRecord` of all samples so far."""
         self._finish_update()
-        columns = {
-            what: np.array(
-                [[row[what].get(name, np.nan) for name in self._names] for _, row in self._rows]
-            ).reshape(len(self._rows), len(self._names))
-            for what in ("delta", "signal", "gradient", "update")
-        }
-        steps = np.array([step for step, _ in self._rows], dtype=int)
-        return MonitorRecord(steps=steps, layers=tuple(self._names), **columns)
+        order = list(self._order)
+        rows = np.array(self._rows).reshape(-1, len(_WHAT), len(self._layers))[:, :, order]
+        names = list(self._layers)
+        return MonitorRecord(
+            steps=np.array(self._steps, dtype=int),
+            layers=tuple(names[place] for place in order),
+            **{what: rows[:, i] for i, what in enumerate(_WHAT)},
+        )
 
     def _on_forward(self, net, arguments):
-        self._finish_update()
+        if self._before is not None:
+            self._finish_update()
         if not (net.training and torch.is_grad_enabled()):
             return
         self._step += 1
         if self._step % self._every:
             return
-        self._row = defaultdict(dict)
-        self._rows.append((self._step, self._row))
-        self._seen = {}  # name → outputs z in the order of its runs, with what is known of them
-        self._queued = False
-        if hasattr(net, "_orig_mod"):  # compiled code does not run hooks that it has not seen
-            self._stance = torch.compiler.set_stance("force_eager")
-            self._stance.__enter__()
+        self._stop_listening()  # and begin anew, should the last forward pass have failed
+        self._stack.close()
+        self._row = np.full((len(_WHAT), len(self._layers)), np.nan)
+        self._steps.append(self._step)
+        self._rows.append(self._row)
+        self._outputs, self._queued = [], False
+        self._stack.enter_context(eager())  # compiled code does not run hooks it has not seen
+        if self._saturation:
+            self._calls = self._stack.enter_context(ActivationCalls())
         # What register_forward_hook does, less its bookkeeping, which would cost as much as a norm.
         self._listening = True
-        for name, module in self._layers.items():
-            module._forward_hooks[id(self)] = partial(self._on_layer, name)
+        for module, hook in self._hooks:
+            module._forward_hooks[id(self)] = hook
 
     def _after_forward(self, net, arguments, output):
-        if not self._listening:
-            return
-        if self._stance is not None:
-            self._stance.__exit__(None, None, None)
-            self._stance = None
-        outputs = [z for runs in self._seen.values() for z in runs]
-        for z in outputs:
+        self._stack.close()
+        if self._saturation:
+            for place, runs in self._calls.seen.items():
+                self._row[-2:, place] = self._calls.average(runs)[-2:]
+        for z in self._outputs:
             z.attach()  # reentrant checkpointing gives an output its gradient only afterwards
         # A layer inside a checkpointed part runs again in the backward pass, and only then with
         # gradients: go on listening.
-        if all(z.attached for z in outputs):
+        if all(z.attached for z in self._outputs):
             self._stop_listening()
-        last = next((z.tensor for z in reversed(outputs) if z.tensor.requires_grad), None)
-        if last is None and isinstance(output, torch.Tensor) and output.requires_grad:
-            last = output
+        tensors = [z.tensor for z in reversed(self._outputs)]
+        tensors += [output] if isinstance(output, torch.Tensor) else []
+        last = next((tensor for tensor in tensors if tensor.requires_grad), None)
         if last is not None:
             last.register_hook(self._queue)
 
     def _stop_listening(self):
         if self._listening:
             self._listening = False
-            for module in self._layers.values():
+            for module, _ in self._hooks:
                 module._forward_hooks.pop(id(self), None)
 
-    def _on_layer(self, name, module, arguments, output):
+    def _on_layer(self, place, module, arguments, output):
         tensor = output[0] if isinstance(output, tuple) else output
-        runs = self._seen.setdefault(name, [])
-        again = next((z for z in runs if not z.attached), None)
-        if again is not None and tensor.requires_grad:  # its second run, under checkpointing
-            again.tensor, again.version = tensor, tensor._version
-            again.attach()
-            return
-        self._names.setdefault(name, len(self._names))
-        careful = self._overwritten is None or name in self._overwritten
-        runs.append(_Output(tensor, careful))
+        if self._queued and tensor.requires_grad:  # its second run, under checkpointing
+            for z in self._outputs:
+                if z.place == place and not z.attached:
+                    z.tensor, z.version = tensor, tensor._version
+                    z.attach()
+                    return
+        self._order.setdefault(place)
+        if self._saturation:
+            self._calls.after_layer(place)
+        careful = self._overwritten is None or place in self._overwritten
+        self._outputs.append(_Output(place, tensor, careful))
 
     def _queue(self, gradient):
         if not self._queued:
@@ -155,52 +166,50 @@ class Monitor:
     def _after_backward(self):
         """All norms of one sample in a few calls: a call for each tensor would cost more."""
         self._stop_listening()
-        scale = 1.0 if self._scaler is None else float(self._scaler.get_scale())
-        outputs = [(name, z) for name, runs in self._seen.items() for z in runs]
+        outputs, self._outputs = self._outputs, []
         if self._overwritten is None:
-            self._overwritten = {name for name, z in outputs if z.overwritten}
-        deltas = [(name, z.take_delta()) for name, z in outputs]
-        gradients = [(name, p.grad) for name, group in self._parameters.items() for p in group]
-        wanted = {
-            "delta": [(name, d) for name, d in deltas if d is not None],
-            "gradient": [(name, g) for name, g in gradients if g is not None],
-            "signal": [(name, z.tensor.detach()) for name, z in outputs if z.norm is None],
-        }
-        norms = iter(_norms([t for group in wanted.values() for _, t in group]))
-        for what, group in wanted.items():
-            total, sizes = defaultdict(float), defaultdict(int)
-            by = 1.0 if what == "signal" else scale
-            for name, tensor in group:
-                total[name] = math.hypot(total[name], next(norms) / by)
-                sizes[name] += 0 if what == "gradient" else tensor.numel()
-            self._row[what] = {n: norm / max(sizes[n], 1) ** 0.5 for n, norm in total.items()}
-        for name, z in outputs:
-            if z.norm is not None:
-                self._row["signal"][name] = float(z.norm) / z.tensor.numel() ** 0.5
-        self._seen = {}
+            self._overwritten = {z.place for z in outputs if z.tensor._version != z.version}
+        seen = []  # (row, place, tensor, number of entries to average over or 0 for a plain norm)
+        for z in outputs:
+            delta = z.take_delta()
+            if delta is not None:
+                seen.append((0, z.place, delta, delta.numel()))
+            seen.append((1, z.place, z.kept, z.kept.numel()))
+        seen += [(2, place, p.grad, 0) for place, p in self._parameters if p.grad is not None]
+        rows, places, tensors, entries = zip(*seen, strict=True)
+        at = np.array(rows) * len(self._layers) + places
+        total = np.full(3 * len(self._layers), np.nan)
+        total[at] = 0.0
+        np.hypot.at(total, at, _norms(tensors))
+        total /= np.sqrt(np.bincount(at, entries, len(total)).clip(1))
+        self._row[:3] = total.reshape(3, -1)
+        if self._scaler is not None:
+            self._row[[0, 2]] /= self._scaler.get_scale()
         if self._updates:
-            self._before = {n: [p.clone() for p in ps] for n, ps in self._parameters.items()}
+            self._before = [p.clone() for _, p in self._parameters]
 
     @torch.no_grad()
     def _finish_update(self):
         if self._before is None:
             return
-        for name, old in self._before.items():
-            new = self._parameters[name]
-            moved = sum((a - b).double().square().sum() for a, b in zip(new, old, strict=True))
-            size = sum(b.double().square().sum() for b in old)
-            self._row["update"][name] = float((moved / size).sqrt())
+        moved, size = np.zeros((2, len(self._layers)))
+        for (place, new), old in zip(self._parameters, self._before, strict=True):
+            moved[place] = np.hypot(moved[place], norm(new - old))
+            size[place] = np.hypot(size[place], norm(old))
+        self._row[_WHAT.index("update")] = np.divide(
+            moved, size, out=np.full_like(size, np.nan), where=size > 0
+        )
         self._before = None
 
 
 class _Output:
-    """One output z of a layer, its gradient δ, and its norm if z may be overwritten."""
+    """One output z of a layer, and how its gradient δ is kept."""
 
-    def __init__(self, tensor, careful):
-        self.tensor, self.version = tensor, tensor._version
+    def __init__(self, place, tensor, careful):
+        self.place, self.tensor, self.version = place, tensor, tensor._version
         self.delta, self.careful, self.attached = None, careful, False
-        # A norm now costs more than one of many later, so only where it is needed.
-        self.norm = torch.linalg.vector_norm(tensor.detach()) if careful else None
+        # A copy only where an in-place activation may overwrite what we were given.
+        self.kept = tensor.detach().clone() if careful else tensor.detach()
         self.attach()
 
     def attach(self):
@@ -216,10 +225,6 @@ class _Output:
     def keep(self, gradient):
         self.delta = gradient
 
-    @property
-    def overwritten(self):
-        return self.tensor._version != self.version
-
     def take_delta(self):
         """The gradient; what `retain_grad` left on the model's own tensor is taken away."""
         if self.attached and not self.careful:
@@ -228,16 +233,20 @@ class _Output:
 
 
 def _norms(tensors):
-    """Norms of all tensors as floats: small ones of one shape at once, doubtful ones again."""
+    """Norms of all tensors as floats: small ones of one size at once, doubtful ones again."""
     groups = defaultdict(list)
     for i, tensor in enumerate(tensors):
-        small = tensor.numel() <= _SMALL
-        groups[tensor.shape if small else i, tensor.dtype].append(i)
+        size = tensor.numel()
+        groups[(size, tensor.dtype) if size <= _SMALL else i].append(i)
     values = [0.0] * len(tensors)
     for members in groups.values():
         chosen = [tensors[i] for i in members]
-        flat = torch.stack(chosen).flatten(1) if len(chosen) > 1 else chosen[0].reshape(1, -1)
-        for i, value in zip(members, torch.linalg.vector_norm(flat, dim=1).tolist(), strict=True):
-            doubtful = not _DOUBTFUL < value < _HUGE
-            values[i] = rms(tensors[i]) * tensors[i].numel() ** 0.5 if doubtful else value
+        try:
+            flat = (torch.stack(chosen) if len(chosen) > 1 else chosen[0][None]).flatten(1)
+        except RuntimeError:  # equal sizes, other shapes
+            flat = torch.stack([tensor.flatten() for tensor in chosen])
+        wide = torch.float32 if flat.dtype.itemsize < 4 else flat.dtype
+        norms = torch.linalg.vector_norm(flat, dim=1, dtype=wide).tolist()
+        for i, value in zip(members, norms, strict=True):
+            values[i] = value if _DOUBTFUL < value < _HUGE else norm(tensors[i])
     return values

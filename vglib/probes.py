@@ -5,29 +5,36 @@ import platform
 import sys
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import version
 
 import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional as F
+from torch.overrides import TorchFunctionMode
 
 from vglib.checks import as_list, settings_of
 from vglib.recurrent import unroll
 from vglib.tasks import Batch
 
 
-def rms(tensor):
-    """Root mean square of all entries, as a float.
+def norm(tensor):
+    """Euclidean norm of all entries, as a float.
 
     Computed in float64 after division by the largest entry, so that 1e-300 does not read as 0
     and 1e300 not as infinity.
     """
     values = tensor.detach().abs().to(torch.float64)
-    largest = float(values.abs().max())
+    largest = float(values.max())
     if largest == 0 or not math.isfinite(largest):
         return largest
-    return largest * float((values / largest).square().mean().sqrt())
+    return largest * float(torch.linalg.vector_norm(values / largest))
+
+
+def rms(tensor):
+    """Root mean square of all entries, as a float: their `norm` over the root of their number."""
+    return norm(tensor) / tensor.numel() ** 0.5
 
 
 @dataclass(frozen=True)
@@ -157,7 +164,7 @@ def _as_found(net):
     try:
         for own, found in buffers:  # the model works on copies
             own.update({name: b if b is None else b.clone() for name, b in found.items()})
-        with torch.random.fork_rng(), torch.enable_grad(), _eager():
+        with torch.random.fork_rng(), torch.enable_grad(), eager():
             yield handles
     finally:
         for handle in handles:
@@ -167,7 +174,7 @@ def _as_found(net):
             own.update(found)
 
 
-def _eager():
+def eager():
     """Compiled modules run as written, or they would pass our hooks by."""
     compiling = "torch._dynamo" in sys.modules
     return torch.compiler.set_stance("force_eager") if compiling else nullcontext()
@@ -254,6 +261,122 @@ def _checked_loss(loss, outputs, targets):
     if not value.isfinite():
         raise ValueError(f"the loss must be finite, not {value.item()}")
     return value
+
+
+# The elementwise activation functions, by the names under which torch calls them; those that work
+# in place have a "_" at the end.
+_ACTIVATIONS = {
+    *("sigmoid", "tanh", "hardtanh", "hardsigmoid", "softsign", "softplus", "logsigmoid"),
+    *("relu", "relu6", "leaky_relu", "prelu", "elu", "selu", "celu", "gelu", "silu", "mish"),
+    *("hardswish", "tanhshrink", "softshrink", "hardshrink"),
+}
+SATURATED = 0.1  # of the largest slope
+
+
+@dataclass(frozen=True)
+class ActivationStatistics:
+    """What the activations φ do to their layers' outputs, of networks of the same shape.
+
+    Every array has shape (networks, layers). ``mean`` and ``rms``: of h_l = φ(z_l) over units and
+    examples. ``slope``: RMS of φ'(z_l). ``saturated``: share of units and examples where |φ'(z_l)|
+    is below a tenth of the largest |φ'| of this φ; for a ReLU, where it is off. ``dead``: share of
+    units that are so for every example. NaN at layers that no activation follows.
+    """
+
+    mean: np.ndarray
+    rms: np.ndarray
+    slope: np.ndarray
+    saturated: np.ndarray
+    dead: np.ndarray
+    layers: tuple
+    settings: tuple
+
+
+def activation_statistics(nets, batch):
+    """Measure what the activation after each layer does, in one module or a list, on ``batch``.
+
+    Layers are those of `gradient_flow`, and the read-out where there is an activation after it.
+    Counted is the first of torch's elementwise activation functions that runs after the layer; a
+    unit is one entry of its output for one example. If a layer runs several times, the runs are
+    averaged. Nothing of the model changes. Raises ValueError as `gradient_flow`, and if no
+    activation runs.
+    """
+    nets = as_list(nets, "activation_statistics")
+    batch = _checked(batch)
+    found = []
+    for net in nets:
+        _check_model(net, batch)
+        calls = ActivationCalls()
+        with _as_found(net) as handles, torch.no_grad():
+            for name, module in places(net).items():
+                handles.append(module.register_forward_hook(partial(calls.after_layer, name)))
+            with calls:
+                net(batch.inputs.clone())
+        if not calls.seen:
+            raise ValueError(f"no activation function of torch's ran in {type(net).__name__}")
+        found.append(calls.seen)
+    orders = {tuple(seen) for seen in found}
+    if len(orders) > 1:
+        raise ValueError(f"the {len(nets)} networks have activations after different layers")
+    layers = orders.pop()
+    values = np.array([[calls.average(seen[name]) for name in layers] for seen in found])
+    return ActivationStatistics(
+        *np.moveaxis(values, 2, 0), layers, tuple(settings_of(net) for net in nets)
+    )
+
+
+class ActivationCalls(TorchFunctionMode):
+    """While active, looks at the first activation function that runs after each layer.
+
+    Call ``after_layer`` with the name of each layer when it has run. ``seen``: name → rows (mean,
+    RMS, RMS slope, saturated share, dead share), one for each run.
+    """
+
+    def __init__(self):
+        super().__init__()
+        self.seen, self._layer = {}, None
+
+    def after_layer(self, name, *hook_arguments):
+        self._layer = name
+
+    def __torch_function__(self, function, types, arguments=(), keywords=None):
+        keywords = keywords or {}
+        name = getattr(function, "__name__", "").rstrip("_")
+        if self._layer is None or name not in _ACTIVATIONS:
+            return function(*arguments, **keywords)
+        z = (arguments[0] if arguments else keywords["input"]).detach().clone()
+        output = function(*arguments, **keywords)
+        options = {key: value for key, value in keywords.items() if key != "input"}
+
+        def slope(at):
+            with torch.enable_grad():
+                at = at.clone().requires_grad_()
+                # Of a copy, for functions that work in place.
+                value = function(at.clone(), *arguments[1:], **options)
+                return torch.autograd.grad(value.sum(), at)[0].abs()
+
+        grid = torch.linspace(-10, 10, 2001, dtype=z.dtype)[:, None]
+        largest = slope(grid.expand(-1, z.shape[1] if z.ndim > 1 else 1))
+        slopes = slope(z)
+        low = slopes < SATURATED * largest.max()
+        self.seen.setdefault(self._layer, []).append(
+            (
+                float(output.detach().double().mean()),
+                rms(output),
+                rms(slopes),
+                float(low.double().mean()),
+                float(low.all(dim=0).double().mean()),
+            )
+        )
+        self._layer = None
+        return output
+
+    @staticmethod
+    def average(rows):
+        """One row from those of several runs of a layer."""
+        mean, *sizes, saturated, dead = np.array(rows).T
+        roots = [np.sqrt(np.mean(np.square(size))) for size in sizes]
+        return [mean.mean(), *roots, saturated.mean(), dead.mean()]
 
 
 @dataclass(frozen=True)
