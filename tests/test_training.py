@@ -1,3 +1,4 @@
+import copy
 import re
 
 import joblib
@@ -61,6 +62,82 @@ def test_a_family_equals_its_members_one_by_one(optimizer, clip):
         np.testing.assert_allclose(run.loss[i], alone.loss[0], rtol=1e-8, atol=0)
         np.testing.assert_allclose(run.score[i], alone.score[0], rtol=1e-12, atol=0)
         same(together[i], net)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        dict(connection="residual", branch_scale=0.5),
+        dict(connection="highway", activation="relu"),
+        dict(connection="dense"),
+        dict(normalization="layer"),
+        dict(activation="prelu"),
+        dict(activation="gelu", init="torch"),
+    ],
+)
+def test_every_kind_of_network_trains_the_same_in_a_family(change):
+    task = digits()
+    together, apart = family(**change), family(**change)
+    train(together, task, optimizer=sgd, **RUN)
+    for one, alone in zip(together, apart, strict=True):
+        train(alone, task, optimizer=sgd, **RUN)
+        same(one, alone, rtol=1e-7)
+
+
+@pytest.mark.parametrize("depth", [1, 5, 30])
+def test_a_family_equals_its_members_after_one_step_at_any_depth(depth):
+    task = digits()
+    change = dict(depth=depth, init="normal", gain=3)  # chaotic
+    together, apart = family(**change), family(**change)
+    train(together, task, optimizer=sgd, **RUN | {"steps": 1})
+    for one, alone in zip(together, apart, strict=True):
+        train(alone, task, optimizer=sgd, **RUN | {"steps": 1})
+        same(one, alone)
+
+
+def mixed():
+    """Networks that differ in more than their weights, in no order."""
+    odd = nn.Sequential(nn.Linear(64, 16), nn.Tanh(), nn.Linear(16, 10)).double()
+    tied = mlp(**NET | dict(depth=3), seed=5)
+    tied.layer3.weights.weight = tied.layer2.weights.weight
+    residual = dict(connection="residual")
+    nets = [mlp(**NET, seed=0), mlp(**NET | dict(activation="relu"), seed=1), mlp(**NET, seed=2)]
+    nets += [mlp(**NET | residual, branch_scale=scale, seed=3) for scale in (0.1, 1.0)]
+    nets += [mlp(**NET | dict(width=9), seed=4), odd, tied, mlp(**NET | dict(init="he"), seed=6)]
+    return nets
+
+
+def test_a_list_of_different_networks_keeps_its_order_and_its_results():
+    torch.manual_seed(0)
+    together = mixed()
+    apart = copy.deepcopy(together)
+    task = digits()
+    run = train(together, task, optimizer=sgd, **RUN)
+    for i, alone in enumerate(apart):
+        loss = train(alone, task, optimizer=sgd, **RUN).loss[0]
+        np.testing.assert_allclose(run.loss[i], loss, rtol=1e-8, atol=0)
+        same(together[i], alone)
+    assert [settings.get("width") for settings in run.settings] == [16] * 5 + [9, None, 16, 16]
+
+
+def test_optimizers_that_look_at_whole_tensors_see_one_network_each():
+    task = digits()
+    together, apart = family(), family()
+
+    def adafactor(parameters):
+        return torch.optim.Adafactor(parameters, lr=0.05)
+
+    train(together, task, optimizer=adafactor, **RUN)
+    for one, alone in zip(together, apart, strict=True):
+        train(alone, task, optimizer=adafactor, **RUN)
+        same(one, alone)
+
+
+def test_hooks_of_a_member_are_not_passed_by():
+    nets, calls = family(), []
+    nets[1].layer1.register_forward_hook(lambda *_: calls.append(1))
+    train(nets, digits(), optimizer=sgd, **RUN)
+    assert len(calls) == 41  # 40 steps and the score
 
 
 def test_networks_that_cannot_be_stacked_are_trained_one_after_another():

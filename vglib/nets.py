@@ -56,7 +56,7 @@ NORMALIZATIONS = (None, "batch", "layer")
 GATE_BIAS = -2.0  # highway layers start by carrying: Srivastava et al. (2015) use -1 to -4
 
 
-class _Layer(nn.Module):
+class Layer(nn.Module):
     """Layer l+1: normalization, activation and weights, joined to the stream."""
 
     def __init__(self, normalization, activation, weights, connection, scale, gate):
@@ -74,6 +74,9 @@ class _Layer(nn.Module):
         if self.connection == "dense":
             return torch.cat([z, new], dim=1)
         return new
+
+    def extra_repr(self):
+        return f"connection={self.connection}, scale={self.scale}"
 
 
 def mlp(*, depth, width, inputs=64, classes=10, **keywords):
@@ -183,7 +186,7 @@ def _build(
                 gate = layer(features, width)
             weights = layer(features, width)
             parts = norm(features), make_activation(), weights, connection, branch_scale, gate
-            net.add_module(f"layer{number}", _Layer(*parts))
+            net.add_module(f"layer{number}", Layer(*parts))
             features += width if connection == "dense" else 0
         net.add_module("readout", nn.Sequential(norm(features), make_activation(), head(features)))
         for module in net.modules():
@@ -191,7 +194,7 @@ def _build(
                 fill(module.weight, gain)
                 nn.init.normal_(module.bias, std=bias_scale)
         for module in net.modules():
-            if isinstance(module, _Layer) and module.gate is not None:
+            if isinstance(module, Layer) and module.gate is not None:
                 nn.init.constant_(module.gate.bias, GATE_BIAS)
     net = net.to(dtype)
     net.vglib_layers = [f"layer{number}" for number in range(1, depth + 1)]

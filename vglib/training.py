@@ -1,6 +1,8 @@
 """The one training loop, for a single network or a family at once; and sweeps over settings."""
 
+import copy
 import sys
+from collections import defaultdict
 from dataclasses import dataclass
 from itertools import product
 
@@ -8,11 +10,12 @@ import joblib
 import numpy as np
 import torch
 from torch import nn
-from torch.func import functional_call, stack_module_state, vmap
+from torch.func import vmap
 from torch.nn import functional as F
 from tqdm import tqdm
 
 from vglib.checks import as_list, at_least_one, positive, settings_of
+from vglib.nets import ACTIVATIONS, Layer
 
 SCORED = 1_000  # examples on which a score is measured
 
@@ -61,15 +64,17 @@ def train(
     clip=None,
     progress=True,
 ):
-    """Train ``nets``, one module or a list of modules of one shape, in place; returns a `Training`.
+    """Train ``nets``, one module or a list, in place; returns a `Training`.
 
     ``optimizer`` is a function from parameters to a torch optimizer. At each step every network
     sees the same ``batch_size`` training examples; ``seed`` orders them, epoch by epoch. Every
     ``check_every`` steps ``score(outputs, targets)`` is measured; a network whose score is at
-    least ``target`` stops there. ``clip`` is the largest norm of a network's gradient. Dense
-    networks without buffers or dropout are trained side by side, which is faster; all others one
-    after another. Both give the same to rounding for one step; after many, deep chaotic networks
-    differ in any precision. Raises ValueError for bad sizes and an empty list.
+    least ``target`` stops there. ``clip`` is the largest norm of a network's gradient.
+
+    Small networks of `nets.mlp` that differ only in their weights are trained side by side, which
+    is faster; all others one after another. Both give the same to rounding for one step; after
+    many, deep chaotic networks differ in any precision. Raises ValueError for bad sizes and an
+    empty list.
     """
     nets = as_list(nets, "train")
     at_least_one(steps=steps, batch_size=batch_size, check_every=check_every)
@@ -81,17 +86,18 @@ def train(
     if clip is not None:
         positive("clip", clip)
     order = _order(len(task.train.targets), steps, batch_size, seed)
-    together = len(nets) > 1 and all(_can_be_stacked(net) for net in nets)
-    groups = [nets] if together else [[net] for net in nets]
+    groups = _groups(nets, batch_size, optimizer)
     seen = sys.stderr.isatty() or "ipykernel" in sys.modules
     bar = tqdm(total=len(groups) * steps, unit="step", disable=not (progress and seen))
     parts = []
     with bar:
         for group in groups:
-            family = _Family(group) if together else _Single(group[0])
+            members = [nets[i] for i in group]
+            family = _Family(members) if len(members) > 1 else _Single(members[0])
             stop = dict(score=score, target=target, check_every=check_every, clip=clip)
             parts.append(_loop(family, task, order, optimizer, loss, bar, **stop))
-    arrays = [np.concatenate(values) for values in zip(*parts, strict=True)]
+    back = np.argsort(np.concatenate(groups))
+    arrays = [np.concatenate(values)[back] for values in zip(*parts, strict=True)]
     return Training(*arrays, tuple(settings_of(net) for net in nets))
 
 
@@ -103,10 +109,37 @@ def _order(examples, steps, batch_size, seed):
     return torch.cat([e[: each * batch_size].view(each, batch_size) for e in epochs])[:steps]
 
 
-def _can_be_stacked(net):
-    kinds = (nn.Conv1d, nn.Conv2d, nn.RNNBase, nn.Dropout, nn.BatchNorm1d, nn.MultiheadAttention)
-    plain = not any(isinstance(module, kinds) for module in net.modules())
-    return plain and next(net.buffers(), None) is None
+# The modules whose networks are trained side by side; all but Linear work entry by entry.
+_STACKABLE = {nn.Sequential, Layer, nn.Linear, *ACTIVATIONS.values()} - {nn.PReLU}
+_ENTRYWISE = {"SGD", "Adam", "AdamW", "RMSprop", "Rprop", "Adagrad", "Adadelta", "NAdam", "RAdam"}
+# Larger outputs of a layer take so long to compute that there is no overhead worth saving.
+_SMALL = 16_384  # bytes, by benchmarks/family_speed.py
+
+
+def _groups(nets, batch_size, optimizer):
+    """Indices of the networks that are trained side by side, a list for each group."""
+    groups = defaultdict(list)
+    entrywise = type(optimizer([nn.Parameter(torch.zeros(1))])).__name__ in _ENTRYWISE
+    for i, net in enumerate(nets):
+        parameters = [(p.shape, p.dtype, p.requires_grad) for p in net.parameters()]
+        stackable = entrywise and _can_be_stacked(net, batch_size)
+        groups[(repr(net), *parameters) if stackable else i].append(i)
+    return list(groups.values())
+
+
+def _can_be_stacked(net, batch_size):
+    modules = list(net.modules())
+    parameters = list(net.parameters())
+    return (
+        all(type(module) in _STACKABLE for module in modules)
+        and not any(module._forward_hooks or module._forward_pre_hooks for module in modules)
+        and all(module.bias is not None for module in modules if isinstance(module, nn.Linear))
+        and not any(
+            isinstance(module, Layer) and module.connection == "dense" for module in modules
+        )
+        and len(parameters) == len(list(net.named_parameters(remove_duplicate=False)))
+        and max(p.shape[0] * p.itemsize for p in parameters) * batch_size < _SMALL
+    )
 
 
 class _Single:
@@ -137,16 +170,14 @@ class _Family(_Single):
 
     def __init__(self, nets):
         self.nets, self.size = nets, len(nets)
-        self.stacked, _ = stack_module_state(nets)
-        trainable = [p.requires_grad for p in nets[0].parameters()]
-        self.parameters = [p for p, t in zip(self.stacked.values(), trainable, strict=True) if t]
-        for p, t in zip(self.stacked.values(), trainable, strict=True):
-            p.requires_grad_(t)
-        one = nets[0]
-        self.run = vmap(lambda p, x: functional_call(one, p, (x,)), in_dims=(0, None))
+        self.together = copy.deepcopy(nets[0])
+        for name, module in nets[0].named_modules():
+            if isinstance(module, nn.Linear):
+                self.together.set_submodule(name, _Linears([n.get_submodule(name) for n in nets]))
+        self.parameters = [p for p in self.together.parameters() if p.requires_grad]
 
     def __call__(self, x):
-        return self.run(self.stacked, x)
+        return self.together(x)
 
     def norms(self):
         squares = [p.grad.flatten(1).square().sum(dim=1) for p in self.parameters]
@@ -157,10 +188,34 @@ class _Family(_Single):
             p.grad *= factors.to(p.dtype).view(-1, *[1] * (p.ndim - 1))
 
     def store(self):
-        with torch.no_grad():
-            for name, values in self.stacked.items():
-                for net, value in zip(self.nets, values, strict=True):
-                    net.get_parameter(name).copy_(value)
+        for module in self.together.modules():
+            if isinstance(module, _Linears):
+                module.store()
+
+
+class _Linears(nn.Module):
+    """Several ``nn.Linear`` side by side, from (networks, examples, fan_in) to (…, fan_out).
+
+    ``torch.vmap`` does the same for any module, at several times the overhead.
+    """
+
+    def __init__(self, linears):
+        super().__init__()
+        self.linears = (*linears,)  # a tuple, so that torch does not count their parameters
+        for name in ("weight", "bias"):
+            each = [getattr(linear, name) for linear in linears]
+            values = torch.stack([parameter.detach() for parameter in each])
+            setattr(self, name, nn.Parameter(values, requires_grad=each[0].requires_grad))
+
+    def forward(self, x):
+        x = x.expand(len(self.weight), *x.shape[-2:])  # the input is the same for all networks
+        return torch.baddbmm(self.bias[:, None], x, self.weight.mT)
+
+    @torch.no_grad()
+    def store(self):
+        for linear, weight, bias in zip(self.linears, self.weight, self.bias, strict=True):
+            linear.weight.copy_(weight)
+            linear.bias.copy_(bias)
 
 
 def _loop(family, task, order, optimizer, loss, bar, *, score, target, check_every, clip):
@@ -207,6 +262,9 @@ def _loss_by_network(loss, outputs, y):
     """One loss for each network; outputs have shape (networks, examples, …)."""
     if len(outputs) == 1:
         return loss(outputs[0], y)[None]
+    if loss is F.cross_entropy:  # several times cheaper than by vmap
+        values = loss(outputs.flatten(0, 1), y.repeat(len(outputs)), reduction="none")
+        return values.view(len(outputs), -1).mean(dim=1)
     return vmap(loss, in_dims=(0, None))(outputs, y)
 
 
