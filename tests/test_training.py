@@ -1,14 +1,17 @@
 import copy
+import os
 import re
 
 import joblib
 import numpy as np
 import pytest
 import torch
+from dask.distributed import Client, LocalCluster
 from torch import nn
 from torch.nn import functional as F
 
 from vglib.nets import convnet, mlp
+from vglib.probes import gradient_flow
 from vglib.tasks import Batch, Task, digits
 from vglib.training import accuracy, sweep, train
 
@@ -262,3 +265,26 @@ def test_dropout_is_not_stacked():
     net = nn.Sequential(nn.Linear(64, 8), nn.Dropout(0.5), nn.Linear(8, 10)).double()
     twin = nn.Sequential(nn.Linear(64, 8), nn.Dropout(0.5), nn.Linear(8, 10)).double()
     assert train([net, twin], digits(), optimizer=sgd, **RUN).loss.shape == (2, 40)
+
+
+def measured(depth, gain, seed):
+    """A small run of the kind that lessons sweep."""
+    keywords = dict(depth=depth, width=16, activation="tanh", init="normal", gain=gain, seed=seed)
+    net = mlp(**keywords)
+    factor = gradient_flow(net, digits().train.sample(32, seed=0)).factor[0]
+    return factor, train(net, digits(), optimizer=sgd, **RUN | {"steps": 5}).loss[0, -1]
+
+
+def test_a_sweep_on_a_dask_cluster_gives_the_same_numbers():
+    settings = dict(depth=[2, 8], gain=[0.7, 1.5], seed=[0, 1])
+    here = sweep(measured, **settings, n_jobs=1)
+    cluster = LocalCluster(
+        n_workers=2, threads_per_worker=1, dashboard_address=None, host="127.0.0.1"
+    )
+    with cluster, Client(cluster), joblib.parallel_config(backend="dask"):
+        there = sweep(measured, **settings)
+        processes = sweep(lambda number: os.getpid(), number=[1, 2, 3, 4])
+    assert os.getpid() not in processes.values()
+    assert list(there) == list(here)
+    for choice, values in here.items():
+        np.testing.assert_array_equal(there[choice], values)

@@ -18,14 +18,20 @@ from vglib.checks import as_list, settings_of
 from vglib.recurrent import unroll
 from vglib.tasks import Batch
 
+_TRUSTED = 1e-140  # a float64 norm above it, and below its inverse, has lost no square
+
 
 def norm(tensor):
-    """Euclidean norm of all entries, as a float.
+    """Euclidean norm of all entries, as a float, accumulated in float64.
 
-    Computed in float64 after division by the largest entry, so that 1e-300 does not read as 0
-    and 1e300 not as infinity.
+    Where squares would underflow or overflow, the largest entry is divided out first, so that
+    1e-300 does not read as 0 and 1e300 not as infinity.
     """
-    values = tensor.detach().abs().to(torch.float64)
+    tensor = tensor.detach()
+    value = float(torch.linalg.vector_norm(tensor, dtype=torch.float64))
+    if _TRUSTED < value < 1 / _TRUSTED:
+        return value
+    values = tensor.abs().to(torch.float64)
     largest = float(values.max())
     if largest == 0 or not math.isfinite(largest):
         return largest
@@ -117,9 +123,13 @@ def _checked(batch):
             "a batch needs at least one example and one target for each; "
             f"this one has {len(inputs)} inputs and {len(targets)} targets"
         )
-    if inputs.is_floating_point() and not inputs.isfinite().all():
+    # A finite sum is the cheap proof; a large one may overflow all the same.
+    if inputs.is_floating_point() and not inputs.sum().isfinite():
         bad = int((~inputs.isfinite()).sum())
-        raise ValueError(f"the inputs must be finite; {bad} of {inputs.numel()} entries are not")
+        if bad:
+            raise ValueError(
+                f"the inputs must be finite; {bad} of {inputs.numel()} entries are not"
+            )
     return Batch(inputs, targets)
 
 
@@ -437,7 +447,11 @@ def input_gradient_by_lag(net, batch, *, loss=F.cross_entropy):
         x = batch.inputs.detach().requires_grad_()
         value = _checked_loss(loss, net(x), batch.targets)
         (gradient,) = torch.autograd.grad(value, [x])
-    return np.array(_by_lag(gradient.unbind(dim=1)))
+    norms = torch.linalg.vector_norm(gradient, dim=(0, 2), dtype=torch.float64).tolist()
+    if not all(_TRUSTED < value < 1 / _TRUSTED for value in norms):
+        norms = [norm(step) for step in gradient.unbind(dim=1)]
+    entries = gradient[:, 0].numel()
+    return np.array(norms[::-1]) / entries**0.5
 
 
 def _checked_sequences(batch):
