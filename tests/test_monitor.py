@@ -1,13 +1,16 @@
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from torch import nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 from vglib.monitor import Monitor
-from vglib.nets import mlp
+from vglib.nets import ACTIVATIONS, CONNECTIONS, NORMALIZATIONS, mlp
 from vglib.probes import activation_statistics, gradient_flow
+from vglib.tasks import Batch
 
 NET = dict(depth=4, width=12, activation="tanh", init="xavier")
 
@@ -282,3 +285,25 @@ def test_autocast_with_a_grad_scaler(batch):
         np.testing.assert_allclose(
             getattr(monitor.record(), what), getattr(expected.record(), what), rtol=0.02, atol=0
         )
+
+
+@given(
+    depth=st.integers(1, 6),
+    width=st.integers(2, 12),
+    activation=st.sampled_from(list(ACTIVATIONS)),
+    connection=st.sampled_from(CONNECTIONS),
+    normalization=st.sampled_from(NORMALIZATIONS),
+    dtype=st.sampled_from([torch.float32, torch.float64]),
+    seed=st.integers(0, 99),
+)
+def test_agrees_with_the_probe_at_any_size(
+    batch, depth, width, activation, connection, normalization, dtype, seed
+):
+    keywords = dict(activation=activation, connection=connection, normalization=normalization)
+    net = mlp(depth=depth, width=width, init="xavier", **keywords, dtype=dtype, seed=seed)
+    some = Batch(batch.inputs[:16].to(dtype), batch.targets[:16])
+    flow = gradient_flow(net, some)
+    with Monitor(net, every=1) as monitor:
+        loop(net, some)
+    rtol = 1e-3 if dtype == torch.float32 else 1e-9
+    np.testing.assert_allclose(monitor.record().delta, flow.delta, rtol=rtol, atol=0)

@@ -225,3 +225,21 @@ def test_orthogonal_and_critical():
 def test_bad_connections_and_scales_are_refused(change, message):
     with pytest.raises(ValueError, match=re.escape(message)):
         mlp(**SMALL | change)
+
+
+@settings(max_examples=25)
+@given(
+    depth=st.integers(1, 6),
+    channels=st.integers(1, 6),
+    activation=st.sampled_from(sorted(ACTIVATIONS)),
+    connection=st.sampled_from(CONNECTIONS),
+    normalization=st.sampled_from(NORMALIZATIONS),
+    dtype=st.sampled_from([torch.float32, torch.float64]),
+)
+def test_convnets_of_any_size(depth, channels, activation, connection, normalization, dtype):
+    keywords = dict(activation=activation, connection=connection, normalization=normalization)
+    net = convnet(depth=depth, channels=channels, init="he", seed=0, dtype=dtype, **keywords)
+    outputs = net(torch.zeros(2, 1, 8, 8, dtype=dtype))
+    assert outputs.shape == (2, 10)
+    assert outputs.dtype == dtype
+    assert len(net.vglib_layers) == depth

@@ -3,6 +3,8 @@ import re
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from torch import nn
 from torch.nn import functional as F
 
@@ -166,3 +168,24 @@ def test_input_gradient_of_any_model(sequences):
 
     flow = input_gradient_by_lag(Mean(), sequences)
     np.testing.assert_allclose(flow, flow[0], rtol=1e-12, atol=0)
+
+
+@given(
+    kind=st.sampled_from(list(CELLS)),
+    hidden=st.integers(1, 9),
+    inputs=st.integers(1, 4),
+    examples=st.integers(1, 5),
+    time=st.integers(1, 15),
+    dtype=st.sampled_from([torch.float32, torch.float64]),
+    seed=st.integers(0, 99),
+)
+def test_fused_and_written_out_agree_at_any_size(kind, hidden, inputs, examples, time, dtype, seed):
+    net = recurrent(kind=kind, hidden=hidden, inputs=inputs, outputs=3, seed=seed, dtype=dtype)
+    generator = torch.Generator().manual_seed(seed)
+    x = torch.randn(examples, time, inputs, generator=generator, dtype=dtype)
+    batch = Batch(x, torch.zeros(examples, dtype=torch.int64))
+    flow = gradient_by_lag(net, batch)
+    assert flow.hidden.shape == flow.inputs.shape == (1, time)
+    fused = input_gradient_by_lag(net, batch)
+    rtol = 1e-3 if dtype == torch.float32 else 1e-9
+    np.testing.assert_allclose(fused, flow.inputs[0], rtol=rtol, atol=0)

@@ -7,15 +7,18 @@ import numpy as np
 import pytest
 import torch
 from dask.distributed import Client, LocalCluster
+from hypothesis import given
+from hypothesis import strategies as st
 from torch import nn
 from torch.nn import functional as F
 
-from vglib.nets import convnet, mlp
+from vglib.nets import ACTIVATIONS, convnet, mlp
 from vglib.probes import gradient_flow
 from vglib.tasks import Batch, Task, digits
 from vglib.training import accuracy, sweep, train
 
 NET = dict(depth=2, width=16, activation="tanh", init="xavier")
+TASKS = {dtype: digits(dtype=dtype) for dtype in (torch.float32, torch.float64)}
 RUN = dict(steps=40, batch_size=32, seed=0)
 
 
@@ -288,3 +291,27 @@ def test_a_sweep_on_a_dask_cluster_gives_the_same_numbers():
     assert list(there) == list(here)
     for choice, values in here.items():
         np.testing.assert_array_equal(there[choice], values)
+
+
+@given(
+    size=st.integers(2, 4),
+    depth=st.integers(1, 9),
+    width=st.integers(1, 20),
+    batch_size=st.integers(1, 40),
+    activation=st.sampled_from(list(ACTIVATIONS)),
+    connection=st.sampled_from(["plain", "residual", "highway"]),
+    dtype=st.sampled_from([torch.float32, torch.float64]),
+)
+def test_a_family_equals_its_members_at_any_size(
+    size, depth, width, batch_size, activation, connection, dtype
+):
+    task = TASKS[dtype]
+    change = dict(depth=depth, width=width, activation=activation, connection=connection)
+    together, apart = (family(size, **change, dtype=dtype) for _ in range(2))
+    run = dict(steps=1, batch_size=batch_size, seed=0)
+    train(together, task, optimizer=sgd, **run)
+    for one, alone in zip(together, apart, strict=True):
+        train(alone, task, optimizer=sgd, **run)
+        for p, q in zip(one.parameters(), alone.parameters(), strict=True):
+            tolerance = 1e-5 if dtype == torch.float32 else 1e-12
+            torch.testing.assert_close(p, q, rtol=0, atol=tolerance * q.abs().max().item())

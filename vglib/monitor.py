@@ -59,7 +59,7 @@ class Monitor:
     def __init__(self, net, *, every=10, scaler=None, updates=False, saturation=False):
         at_least_one(every=every)
         self._net, self._every, self._scaler = net, every, scaler
-        self._updates, self._saturation = updates, saturation
+        self._updates, self._saturation, self._calls = updates, saturation, ActivationCalls()
         self._layers = places(net)
         if not self._layers:
             raise ValueError(f"{type(net).__name__} has no layer with a weight matrix to watch")
@@ -114,7 +114,8 @@ class Monitor:
         self._outputs, self._queued = [], False
         self._stack.enter_context(eager())  # compiled code does not run hooks it has not seen
         if self._saturation:
-            self._calls = self._stack.enter_context(ActivationCalls())
+            self._calls.seen = {}
+            self._stack.enter_context(self._calls)
         # What register_forward_hook does, less its bookkeeping, which would cost as much as a norm.
         self._listening = True
         for module, hook in self._hooks:
@@ -180,7 +181,7 @@ class Monitor:
         at = np.array(rows) * len(self._layers) + places
         total = np.full(3 * len(self._layers), np.nan)
         total[at] = 0.0
-        np.hypot.at(total, at, _norms(tensors))
+        np.hypot.at(total, at, norms(tensors))
         total /= np.sqrt(np.bincount(at, entries, len(total)).clip(1))
         self._row[:3] = total.reshape(3, -1)
         if self._scaler is not None:
@@ -193,9 +194,10 @@ class Monitor:
         if self._before is None:
             return
         moved, size = np.zeros((2, len(self._layers)))
-        for (place, new), old in zip(self._parameters, self._before, strict=True):
-            moved[place] = np.hypot(moved[place], norm(new - old))
-            size[place] = np.hypot(size[place], norm(old))
+        places = [place for place, _ in self._parameters]
+        pairs = zip(self._parameters, self._before, strict=True)
+        np.hypot.at(moved, places, norms([new - old for (_, new), old in pairs]))
+        np.hypot.at(size, places, norms(self._before))
         self._row[_WHAT.index("update")] = np.divide(
             moved, size, out=np.full_like(size, np.nan), where=size > 0
         )
@@ -232,7 +234,7 @@ class _Output:
         return self.delta
 
 
-def _norms(tensors):
+def norms(tensors):
     """Norms of all tensors as floats: small ones of one size at once, doubtful ones again."""
     groups = defaultdict(list)
     for i, tensor in enumerate(tensors):
@@ -246,7 +248,7 @@ def _norms(tensors):
         except RuntimeError:  # equal sizes, other shapes
             flat = torch.stack([tensor.flatten() for tensor in chosen])
         wide = torch.float32 if flat.dtype.itemsize < 4 else flat.dtype
-        norms = torch.linalg.vector_norm(flat, dim=1, dtype=wide).tolist()
-        for i, value in zip(members, norms, strict=True):
+        found = torch.linalg.vector_norm(flat, dim=1, dtype=wide).tolist()
+        for i, value in zip(members, found, strict=True):
             values[i] = value if _DOUBTFUL < value < _HUGE else norm(tensors[i])
     return values

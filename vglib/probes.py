@@ -344,7 +344,7 @@ class ActivationCalls(TorchFunctionMode):
 
     def __init__(self):
         super().__init__()
-        self.seen, self._layer = {}, None
+        self.seen, self._layer, self._largest = {}, None, {}
 
     def after_layer(self, name, *hook_arguments):
         self._layer = name
@@ -365,10 +365,13 @@ class ActivationCalls(TorchFunctionMode):
                 value = function(at.clone(), *arguments[1:], **options)
                 return torch.autograd.grad(value.sum(), at)[0].abs()
 
-        grid = torch.linspace(-10, 10, 2001, dtype=z.dtype)[:, None]
-        largest = slope(grid.expand(-1, z.shape[1] if z.ndim > 1 else 1))
+        largest = self._largest.get((self._layer, name))
+        if largest is None or len(arguments) > 1:  # PReLU's second argument is learnt
+            grid = torch.linspace(-10, 10, 2001, dtype=z.dtype)[:, None]
+            largest = slope(grid.expand(-1, z.shape[1] if z.ndim > 1 else 1)).max()
+            self._largest[self._layer, name] = largest
         slopes = slope(z)
-        low = slopes < SATURATED * largest.max()
+        low = slopes < SATURATED * largest
         self.seen.setdefault(self._layer, []).append(
             (
                 float(output.detach().double().mean()),

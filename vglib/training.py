@@ -112,8 +112,9 @@ def _order(examples, steps, batch_size, seed):
 # The modules whose networks are trained side by side; all but Linear work entry by entry.
 _STACKABLE = {nn.Sequential, Layer, nn.Linear, *ACTIVATIONS.values()} - {nn.PReLU}
 _ENTRYWISE = {"SGD", "Adam", "AdamW", "RMSprop", "Rprop", "Adagrad", "Adadelta", "NAdam", "RAdam"}
-# Larger outputs of a layer take so long to compute that there is no overhead worth saving.
-_SMALL = 16_384  # bytes, by benchmarks/family_speed.py
+# Beyond these sizes a layer takes so long to compute that there is no overhead worth saving, or
+# the matrices of all networks no longer fit the cache: benchmarks/family_speed.py.
+_OUTPUT, _WEIGHTS = 16_384, 65_536  # bytes
 
 
 def _groups(nets, batch_size, optimizer):
@@ -138,7 +139,8 @@ def _can_be_stacked(net, batch_size):
             isinstance(module, Layer) and module.connection == "dense" for module in modules
         )
         and len(parameters) == len(list(net.named_parameters(remove_duplicate=False)))
-        and max(p.shape[0] * p.itemsize for p in parameters) * batch_size < _SMALL
+        and max(p.shape[0] * p.itemsize for p in parameters) * batch_size < _OUTPUT
+        and max(p.nbytes for p in parameters) <= _WEIGHTS
     )
 
 
