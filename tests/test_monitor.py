@@ -119,7 +119,7 @@ class Checkpointed(nn.Module):
         super().__init__()
         torch.manual_seed(0)
         self.bottom = nn.Linear(64, 9).double()
-        self.middle = nn.Linear(9, 9).double()
+        self.middle = nn.Sequential(nn.Linear(9, 9), nn.Tanh(), nn.Linear(9, 9)).double()
         self.top = nn.Linear(9, 10).double()
         self.reentrant = reentrant
 
@@ -138,7 +138,7 @@ def test_checkpointing(batch, reentrant):
         with Monitor(each, every=1) as monitor:
             loop(each, batch)
         records.append(monitor.record())
-    assert records[1].layers == ("bottom", "middle", "top")
+    assert records[1].layers == ("bottom", "middle.0", "middle.2", "top")
     np.testing.assert_allclose(records[1].delta, records[0].delta, rtol=1e-9, atol=0)
     np.testing.assert_allclose(records[1].gradient, records[0].gradient, rtol=1e-9, atol=0)
     assert hooks(net) == 0

@@ -189,3 +189,14 @@ def test_fused_and_written_out_agree_at_any_size(kind, hidden, inputs, examples,
     fused = input_gradient_by_lag(net, batch)
     rtol = 1e-3 if dtype == torch.float32 else 1e-9
     np.testing.assert_allclose(fused, flow.inputs[0], rtol=rtol, atol=0)
+
+
+def test_tiny_gradients_by_lag_are_not_zero(sequences):
+    net = recurrent(kind="rnn", **SMALL)
+    usual = input_gradient_by_lag(net, sequences)
+
+    def tiny(outputs, targets):
+        return 1e-250 * F.cross_entropy(outputs, targets)
+
+    found = input_gradient_by_lag(net, sequences, loss=tiny)
+    np.testing.assert_allclose(found, 1e-250 * usual, rtol=1e-9, atol=0)

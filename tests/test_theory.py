@@ -280,3 +280,14 @@ def test_a_single_layer_has_no_factor():
     flow = predict_flow(np.ones((1, 64)), depth=1, width=5, activation="tanh", init="he")
     with pytest.raises(ValueError, match="needs depth 2 or more, not 1"):
         _ = flow.factor
+
+
+def test_orthogonal_weights_without_a_gain_have_gain_one(batch):
+    keywords = dict(depth=5, width=64, activation="tanh", init="orthogonal")
+    one = predict_flow(batch.inputs, **keywords).delta
+    np.testing.assert_array_equal(one, predict_flow(batch.inputs, **keywords, gain=1.0).delta)
+
+
+def test_a_signal_beyond_any_float_is_refused(batch):
+    with pytest.raises(ValueError, match="the signal grows beyond any float within 200 layers"):
+        predict_flow(batch.inputs, depth=200, width=9, activation="relu", init="normal", gain=100.0)

@@ -246,9 +246,10 @@ def predict_flow(
     carried, scale = (1.0, branch_scale**2) if connection == "residual" else (0.0, 1.0)
 
     q = [weights[0] * (x**2).sum(axis=1) + biases[0]]
-    for weight, bias in zip(weights[1:], biases[1:], strict=True):
-        new = width * weight * gaussian_mean(lambda z: phi(z) ** 2, q[-1]) + bias
-        q.append(carried * q[-1] + scale * new)
+    with np.errstate(over="ignore", invalid="ignore"):  # said below
+        for weight, bias in zip(weights[1:], biases[1:], strict=True):
+            new = width * weight * gaussian_mean(lambda z: phi(z) ** 2, q[-1]) + bias
+            q.append(carried * q[-1] + scale * new)
     q = np.array(q)  # (layers, examples)
     if not np.isfinite(q).all():
         raise ValueError(f"the signal grows beyond any float within {depth} layers")
