@@ -5,7 +5,7 @@ PYTHON ?= python3
 TORCH_INDEX ?=
 BIN := .venv/bin
 # One thread each: lessons are budgeted so, and two workers must not fight over two cores.
-RUN := PYTHONUTF8=1 OMP_NUM_THREADS=1 $(BIN)/python
+RUN := PYTHONUTF8=1 OMP_NUM_THREADS=1 TQDM_DISABLE=1 $(BIN)/python
 
 .PHONY: book test lab lessons retarget clean
 

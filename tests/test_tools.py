@@ -11,7 +11,9 @@ from nbclient.exceptions import CellExecutionError
 from tools import lessons as tool
 from tools.retarget import address, pages, retarget
 
-SOURCE = 'import os\nprint("seed", os.environ["VGLIB_SEED"], os.environ["OMP_NUM_THREADS"])'
+SOURCE = (
+    '# run.json\nimport os\nprint("seed", os.environ["VGLIB_SEED"], os.environ["OMP_NUM_THREADS"])'
+)
 
 
 @pytest.fixture
@@ -48,21 +50,28 @@ def test_refresh_stores_outputs_and_a_key(course):
     assert tool.is_fresh(lesson(course))
 
 
+def record(course, name):
+    (course / "benchmarks" / "records").mkdir(parents=True, exist_ok=True)
+    (course / "benchmarks" / "records" / name).write_text("{}")
+
+
 @pytest.mark.parametrize(
     "change",
     [
         lambda c: (c / "vglib" / "nets.py").write_text("depth = 2\n"),
         lambda c: (c / "vglib" / "claims.toml").write_text(""),
         lambda c: (c / "requirements.txt").write_text("torch==2\n"),
-        lambda c: (
-            (c / "benchmarks" / "records").mkdir(parents=True)
-            or (c / "benchmarks" / "records" / "run.json").write_text("{}")
-        ),
+        lambda c: record(c, "run.json"),
     ],
 )
 def test_what_makes_outputs_stale(course, change):
     change(course)
     assert not tool.is_fresh(lesson(course))
+
+
+def test_a_record_that_no_cell_names_changes_nothing(course):
+    record(course, "another.json")
+    assert tool.is_fresh(lesson(course))
 
 
 def test_code_and_tags_make_outputs_stale_and_prose_does_not(course):

@@ -1,6 +1,6 @@
 """Run the lessons and build the book, so that nothing stale is ever published.
 
-Each notebook stores a key over its code cells, vglib, the records of long runs and the pinned
+Each notebook stores a key over its code cells, vglib, the records that these name and the pinned
 versions. A notebook whose key does not match is run again: by `book` into _build/source, by
 `refresh` in place.
 
@@ -52,8 +52,10 @@ def key(notebook):
         [c.source, c.metadata.get("tags", [])] for c in notebook.cells if c.cell_type == "code"
     ]
     digest = sha256(json.dumps(cells).encode())
-    folders = [ROOT / "vglib", ROOT / "benchmarks" / "records"]
-    files = [path for folder in folders for path in folder.rglob("*") if path.is_file()]
+    code = "".join(source for source, _ in cells)
+    records = (ROOT / "benchmarks" / "records").rglob("*")
+    files = [path for path in (ROOT / "vglib").rglob("*") if path.is_file()]
+    files += [path for path in records if path.is_file() and path.name in code]
     for path in [*sorted(files), ROOT / "requirements.txt"]:
         if "__pycache__" not in path.parts:
             digest.update(path.relative_to(ROOT).as_posix().encode() + path.read_bytes())
@@ -93,6 +95,7 @@ def run(notebook, *, folder, seed=0, keep_going=False):
     """
     made_from = key(notebook)  # before the run: what is edited meanwhile leaves it stale
     environment = os.environ | {"VGLIB_SEED": str(seed), "OMP_NUM_THREADS": "1"}
+    environment["TQDM_DISABLE"] = "1"  # a stored progress bar would say nothing
     client = NotebookClient(
         notebook,
         timeout=LESSON_SECONDS,

@@ -1,6 +1,7 @@
 """The one training loop, for a single network or a family at once; and sweeps over settings."""
 
 import copy
+import os
 import sys
 from collections import defaultdict
 from dataclasses import dataclass
@@ -88,6 +89,7 @@ def train(
     order = _order(len(task.train.targets), steps, batch_size, seed)
     groups = _groups(nets, batch_size, optimizer)
     seen = sys.stderr.isatty() or "ipykernel" in sys.modules
+    seen = seen and "TQDM_DISABLE" not in os.environ  # set where outputs are stored and compared
     bar = tqdm(total=len(groups) * steps, unit="step", disable=not (progress and seen))
     parts = []
     with bar:
