@@ -288,9 +288,9 @@ class ActivationStatistics:
     """What the activations φ do to their layers' outputs, of networks of the same shape.
 
     Every array has shape (networks, layers). ``mean`` and ``rms``: of h_l = φ(z_l) over units and
-    examples. ``slope``: RMS of φ'(z_l). ``saturated``: share of units and examples where |φ'(z_l)|
-    is below a tenth of the largest |φ'| of this φ; for a ReLU, where it is off. ``dead``: share of
-    units that are so for every example. NaN at layers that no activation follows.
+    examples. ``slope``: RMS of φ'(z_l). ``saturated``: share of units and examples where the size
+    of φ'(z_l) is below a tenth of the largest slope of this φ; for a ReLU, where it is off.
+    ``dead``: share of units that are so for every example.
     """
 
     mean: np.ndarray
