@@ -365,11 +365,17 @@ class ActivationCalls(TorchFunctionMode):
                 value = function(at.clone(), *arguments[1:], **options)
                 return torch.autograd.grad(value.sum(), at)[0].abs()
 
-        largest = self._largest.get((self._layer, name))
-        if largest is None or len(arguments) > 1:  # PReLU's second argument is learnt
-            grid = torch.linspace(-10, 10, 2001, dtype=z.dtype)[:, None]
-            largest = slope(grid.expand(-1, z.shape[1] if z.ndim > 1 else 1)).max()
-            self._largest[self._layer, name] = largest
+        learnt = any(
+            isinstance(value, torch.Tensor) for value in (*arguments[1:], *options.values())
+        )
+        largest = None if learnt else self._largest.get((name, repr(options), arguments[1:]))
+        if largest is None:
+            # PReLU has a slope for each channel, along the second axis; else one column will do.
+            columns = z.shape[1] if learnt and z.ndim > 1 else 1
+            grid = torch.linspace(-10, 10, 2001, dtype=z.dtype)[:, None].expand(-1, columns)
+            largest = slope(grid).max()
+            if not learnt:
+                self._largest[name, repr(options), arguments[1:]] = largest
         slopes = slope(z)
         low = slopes < SATURATED * largest
         self.seen.setdefault(self._layer, []).append(
