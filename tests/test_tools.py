@@ -21,6 +21,7 @@ def course(tmp_path, monkeypatch):
     """A tiny course of one lesson, with its stored outputs up to date."""
     (tmp_path / "vglib").mkdir()
     (tmp_path / "vglib" / "nets.py").write_text("depth = 1\n")
+    (tmp_path / "vglib" / "claims.toml").write_text('[C1]\nwording = "It vanishes."\n')
     (tmp_path / "requirements.txt").write_text("torch==1\n")
     (tmp_path / "book").mkdir()
     (tmp_path / "lessons" / "causes").mkdir(parents=True)
@@ -59,7 +60,7 @@ def record(course, name):
     "change",
     [
         lambda c: (c / "vglib" / "nets.py").write_text("depth = 2\n"),
-        lambda c: (c / "vglib" / "claims.toml").write_text(""),
+        lambda c: (c / "vglib" / "claims.toml").write_text('[C1]\nwording = "Not so."\n'),
         lambda c: (c / "requirements.txt").write_text("torch==2\n"),
         lambda c: record(c, "run.json"),
     ],
@@ -69,8 +70,10 @@ def test_what_makes_outputs_stale(course, change):
     assert not tool.is_fresh(lesson(course))
 
 
-def test_a_record_that_no_cell_names_changes_nothing(course):
+def test_records_that_no_cell_names_and_owners_of_claims_change_nothing(course):
     record(course, "another.json")
+    with (course / "vglib" / "claims.toml").open("a") as claims:
+        claims.write('lesson = "causes/one"\n')
     assert tool.is_fresh(lesson(course))
 
 

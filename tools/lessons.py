@@ -16,6 +16,7 @@ import shutil
 import subprocess
 import sys
 import time
+import tomllib
 from base64 import b64decode, b64encode
 from hashlib import sha256
 from io import BytesIO
@@ -54,7 +55,10 @@ def key(notebook):
     digest = sha256(json.dumps(cells).encode())
     code = "".join(source for source, _ in cells)
     records = (ROOT / "benchmarks" / "records").rglob("*")
-    files = [path for path in (ROOT / "vglib").rglob("*") if path.is_file()]
+    claims = ROOT / "vglib" / "claims.toml"  # of this only the wordings appear in outputs
+    wordings = [claim["wording"] for claim in tomllib.loads(claims.read_text("utf-8")).values()]
+    digest.update(json.dumps(wordings).encode())
+    files = [path for path in (ROOT / "vglib").rglob("*") if path.is_file() and path != claims]
     files += [path for path in records if path.is_file() and path.name in code]
     for path in [*sorted(files), ROOT / "requirements.txt"]:
         if "__pycache__" not in path.parts:
@@ -123,7 +127,10 @@ def run(notebook, *, folder, seed=0, keep_going=False):
 def smaller(png):
     """A base64 PNG in 32 colours, enough for a chart and a third of the bytes."""
     image = (
-        Image.open(BytesIO(b64decode(png))).convert("RGB").quantize(32, dither=Image.Dither.NONE)
+        Image.open(BytesIO(b64decode(png)))
+        .convert("RGB")
+        # The default method merges the colours of thin lines.
+        .quantize(32, method=Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
     )
     buffer = BytesIO()
     image.save(buffer, format="png", optimize=True)
