@@ -45,7 +45,9 @@ def test_gradients_by_lag_equal_those_of_the_fused_module(kind, sequences):
     net = recurrent(kind=kind, **SMALL)
     flow = gradient_by_lag(net, sequences)
     assert flow.hidden.shape == flow.inputs.shape == (1, 12)
-    assert (flow.cell is not None) == (kind == "lstm")
+    carried = flow.cell if kind == "lstm" else flow.hidden
+    np.testing.assert_allclose(flow.memory * carried[0, 0], carried, rtol=1e-12, atol=0)
+    assert flow.memory[0, 0] == 1 != flow.memory[0, 1]
     fused = input_gradient_by_lag(net, sequences)
     np.testing.assert_allclose(flow.inputs[0], fused, rtol=1e-9, atol=0)
     x = sequences.inputs.clone().requires_grad_()

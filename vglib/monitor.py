@@ -200,10 +200,10 @@ class Monitor:
         if self._before is None:
             return
         moved, size = np.zeros((2, len(self._layers)))
-        places = [place for place, _ in self._parameters]
+        at = [place for place, _ in self._parameters]
         pairs = zip(self._parameters, self._before, strict=True)
-        np.hypot.at(moved, places, norms([new - old for (_, new), old in pairs]))
-        np.hypot.at(size, places, norms(self._before))
+        np.hypot.at(moved, at, norms([new - old for (_, new), old in pairs]))
+        np.hypot.at(size, at, norms(self._before))
         self._row[_WHAT.index("update")] = np.divide(
             moved, size, out=np.full_like(size, np.nan), where=size > 0
         )

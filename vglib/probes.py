@@ -412,6 +412,12 @@ class LagFlow:
     inputs: np.ndarray
     settings: tuple
 
+    @property
+    def memory(self):
+        """What is carried over time: ``cell`` for LSTMs, else ``hidden``; relative to lag 0."""
+        carried = self.hidden if self.cell is None else self.cell
+        return carried / carried[:, :1]
+
 
 def gradient_by_lag(nets, batch, *, loss=F.cross_entropy):
     """Measure ∂L/∂h_t, ∂L/∂c_t and ∂L/∂x_t by lag in networks of `recurrent`, step by step.
@@ -427,14 +433,13 @@ def gradient_by_lag(nets, batch, *, loss=F.cross_entropy):
         _check_model(net, batch)
         with torch.enable_grad():
             x = batch.inputs.detach().requires_grad_()
-            steps = x.unbind(dim=1)
-            states, outputs = unroll(net, torch.stack(steps, dim=1))
+            states, outputs = unroll(net, x)
             value = _checked_loss(loss, outputs, batch.targets)
             wanted = [x, *(tensor for state in states for tensor in state)]
             gradients = torch.autograd.grad(value, wanted, allow_unused=True)
         size = len(states[0])
         by_step = [gradients[1 + k :: size] for k in range(size)]
-        rows.append([_by_lag(g) for g in (*by_step, gradients[0].unbind(dim=1))])
+        rows.append([*(_by_lag(kind) for kind in by_step), _inputs_by_lag(gradients[0])])
     values = [np.array(kind) for kind in zip(*rows, strict=True)]
     return LagFlow(
         hidden=values[0],
@@ -456,11 +461,7 @@ def input_gradient_by_lag(net, batch, *, loss=F.cross_entropy):
         x = batch.inputs.detach().requires_grad_()
         value = _checked_loss(loss, net(x), batch.targets)
         (gradient,) = torch.autograd.grad(value, [x])
-    norms = torch.linalg.vector_norm(gradient, dim=(0, 2), dtype=torch.float64).tolist()
-    if not all(_TRUSTED < value < 1 / _TRUSTED for value in norms):
-        norms = [norm(step) for step in gradient.unbind(dim=1)]
-    entries = gradient[:, 0].numel()
-    return np.array(norms[::-1]) / entries**0.5
+    return _inputs_by_lag(gradient)
 
 
 def _checked_sequences(batch):
@@ -476,3 +477,12 @@ def _checked_sequences(batch):
 def _by_lag(gradients):
     """RMS of each step's gradient, the last step first; 0 where the loss does not see a state."""
     return [0.0 if gradient is None else rms(gradient) for gradient in reversed(gradients)]
+
+
+def _inputs_by_lag(gradient):
+    """RMS of each step of ∂L/∂x, shape (examples, time, features), the last step first."""
+    norms = torch.linalg.vector_norm(gradient, dim=(0, 2), dtype=torch.float64).tolist()
+    if not all(_TRUSTED < value < 1 / _TRUSTED for value in norms):
+        norms = [norm(step) for step in gradient.unbind(dim=1)]
+    entries = gradient[:, 0].numel()
+    return np.array(norms[::-1]) / entries**0.5
