@@ -11,16 +11,20 @@ from nbclient.exceptions import CellExecutionError
 from tools import lessons as tool
 from tools.retarget import address, pages, retarget
 
-SOURCE = (
-    '# run.json\nimport os\nprint("seed", os.environ["VGLIB_SEED"], os.environ["OMP_NUM_THREADS"])'
-)
+SOURCE = """# run.json; the course's own: from vglib import (nets,
+# tasks)
+import os
+
+print("seed", os.environ["VGLIB_SEED"], os.environ["OMP_NUM_THREADS"])"""
 
 
 @pytest.fixture
 def course(tmp_path, monkeypatch):
     """A tiny course of one lesson, with its stored outputs up to date."""
     (tmp_path / "vglib").mkdir()
-    (tmp_path / "vglib" / "nets.py").write_text("depth = 1\n")
+    (tmp_path / "vglib" / "nets.py").write_text("from vglib.checks import positive\n")
+    for name in ("checks", "tasks", "plots"):
+        (tmp_path / "vglib" / f"{name}.py").write_text("depth = 1\n")
     (tmp_path / "vglib" / "claims.toml").write_text('[C1]\nwording = "It vanishes."\n')
     (tmp_path / "requirements.txt").write_text("torch==1\n")
     (tmp_path / "book").mkdir()
@@ -60,6 +64,8 @@ def record(course, name):
     "change",
     [
         lambda c: (c / "vglib" / "nets.py").write_text("depth = 2\n"),
+        lambda c: (c / "vglib" / "tasks.py").write_text("depth = 2\n"),
+        lambda c: (c / "vglib" / "checks.py").write_text("depth = 2\n"),
         lambda c: (c / "vglib" / "claims.toml").write_text('[C1]\nwording = "Not so."\n'),
         lambda c: (c / "requirements.txt").write_text("torch==2\n"),
         lambda c: record(c, "run.json"),
@@ -70,8 +76,9 @@ def test_what_makes_outputs_stale(course, change):
     assert not tool.is_fresh(lesson(course))
 
 
-def test_records_that_no_cell_names_and_owners_of_claims_change_nothing(course):
+def test_what_no_cell_uses_changes_nothing(course):
     record(course, "another.json")
+    (course / "vglib" / "plots.py").write_text("depth = 2\n")
     with (course / "vglib" / "claims.toml").open("a") as claims:
         claims.write('lesson = "causes/one"\n')
     assert tool.is_fresh(lesson(course))

@@ -1,8 +1,8 @@
 """Run the lessons and build the book, so that nothing stale is ever published.
 
-Each notebook stores a key over its code cells, vglib, the records that these name and the pinned
-versions. A notebook whose key does not match is run again: by `book` into _build/source, by
-`refresh` in place.
+Each notebook stores a key over its code cells, what they import of vglib, the records that they
+name and the pinned versions. A notebook whose key does not match is run again: by `book` into
+_build/source, by `refresh` in place.
 
     python tools/lessons.py book [--fresh]
     python tools/lessons.py refresh [--fresh]
@@ -12,6 +12,7 @@ versions. A notebook whose key does not match is run again: by `book` into _buil
 import argparse
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -58,12 +59,24 @@ def key(notebook):
     claims = ROOT / "vglib" / "claims.toml"  # of this only the wordings appear in outputs
     wordings = [claim["wording"] for claim in tomllib.loads(claims.read_text("utf-8")).values()]
     digest.update(json.dumps(wordings).encode())
-    files = [path for path in (ROOT / "vglib").rglob("*") if path.is_file() and path != claims]
-    files += [path for path in records if path.is_file() and path.name in code]
+    files = imported(code) | set((ROOT / "vglib").glob("*.js"))
+    files |= {path for path in records if path.is_file() and path.name in code}
     for path in [*sorted(files), ROOT / "requirements.txt"]:
-        if "__pycache__" not in path.parts:
-            digest.update(path.relative_to(ROOT).as_posix().encode() + path.read_bytes())
+        digest.update(path.relative_to(ROOT).as_posix().encode() + path.read_bytes())
     return digest.hexdigest()[:16]
+
+
+def imported(code):
+    """The files of vglib that ``code`` imports, directly or by way of one another."""
+    found, texts = set(), [code]
+    while texts:
+        for names in re.findall(r"(?:from|import) vglib\b([^\n(]*(?:\([^)]*\))?)", texts.pop()):
+            for name in re.findall(r"\w+", names) or ["__init__"]:
+                path = ROOT / "vglib" / f"{name}.py"
+                if path.is_file() and path not in found:
+                    found.add(path)
+                    texts.append(path.read_text("utf-8"))
+    return found
 
 
 def is_fresh(notebook):
