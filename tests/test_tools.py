@@ -56,8 +56,8 @@ def test_refresh_stores_outputs_and_a_key(course):
 
 
 def record(course, name):
-    (course / "benchmarks" / "records").mkdir(parents=True, exist_ok=True)
-    (course / "benchmarks" / "records" / name).write_text("{}")
+    (course / "vglib" / "records").mkdir(exist_ok=True)
+    (course / "vglib" / "records" / name).write_text("{}")
 
 
 @pytest.mark.parametrize(

@@ -55,12 +55,12 @@ def key(notebook):
     ]
     digest = sha256(json.dumps(cells).encode())
     code = "".join(source for source, _ in cells)
-    records = (ROOT / "benchmarks" / "records").rglob("*")
+    records = (ROOT / "vglib" / "records").glob("*.json")
     claims = ROOT / "vglib" / "claims.toml"  # of this only the wordings appear in outputs
     wordings = [claim["wording"] for claim in tomllib.loads(claims.read_text("utf-8")).values()]
     digest.update(json.dumps(wordings).encode())
     files = imported(code) | set((ROOT / "vglib").glob("*.js"))
-    files |= {path for path in records if path.is_file() and path.name in code}
+    files |= {path for path in records if f'recorded("{path.stem}")' in code}
     for path in [*sorted(files), ROOT / "requirements.txt"]:
         digest.update(path.relative_to(ROOT).as_posix().encode() + path.read_bytes())
     return digest.hexdigest()[:16]

@@ -4,6 +4,7 @@ A verdict and a glued number are ordinary cell outputs that carry a name in thei
 collects them from the stored notebooks; nothing but IPython is needed to make them.
 """
 
+import json
 import math
 import tomllib
 from dataclasses import dataclass
@@ -23,6 +24,15 @@ AGREEMENT = 0.9  # share of seeds that must agree before a condition is decided
 def all_claims():
     """Every claim of the course, by id, as read from ``claims.toml``."""
     return tomllib.loads(files("vglib").joinpath("claims.toml").read_text(encoding="utf-8"))
+
+
+def recorded(name):
+    """The runs of the course's script ``benchmarks/{name}.py``, kept with the library.
+
+    A list of dicts, one a run: its ``settings``, and its ``values`` by name.
+    """
+    path = files("vglib").joinpath("records", f"{name}.json")
+    return json.loads(path.read_text(encoding="utf-8"))["runs"]
 
 
 def readable(value, digits=3):

@@ -1,0 +1,45 @@
+"""Records of long runs: made by the scripts that are here now, and made again in a corner."""
+
+import json
+
+import pytest
+import records
+
+from vglib.claims import recorded
+
+NAMES = sorted(path.stem for path in records.FOLDER.glob("*.json"))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_record_is_complete_and_its_script_has_not_changed(root, name):
+    script = root / "benchmarks" / f"{name}.py"
+    kept = json.loads((records.FOLDER / f"{name}.json").read_text("utf-8"))
+    assert kept["key"] == records.key(script), f"run python benchmarks/{name}.py again"
+    assert kept["runs"] == recorded(name)
+
+
+def test_a_record_grows_run_by_run_and_goes_on_where_it_stopped(tmp_path, monkeypatch):
+    monkeypatch.setattr(records, "FOLDER", tmp_path / "records")
+    monkeypatch.setattr("sys.argv", ["script"])
+    script = tmp_path / "script.py"
+    script.write_text("first version")
+    ran = []
+
+    def run(depth):
+        ran.append(depth)
+        if depth == 3:
+            raise KeyboardInterrupt
+        return {"twice": 2 * depth}
+
+    with pytest.raises(KeyboardInterrupt):
+        records.fill(script, run, [{"depth": 1}, {"depth": 3}])
+    records.fill(script, run, [{"depth": 2}, {"depth": 1}])
+    kept = json.loads((tmp_path / "records" / "script.json").read_text())["runs"]
+    assert ran == [1, 3, 2]
+    assert [(one["settings"], one["values"]) for one in kept] == [
+        ({"depth": 1}, {"twice": 2}),
+        ({"depth": 2}, {"twice": 4}),
+    ]
+    script.write_text("second version")
+    records.fill(script, run, [{"depth": 1}])
+    assert ran == [1, 3, 2, 1]
