@@ -17,7 +17,15 @@ from vglib.probes import ActivationCalls, eager, norm, places
 # is taken again in float64.
 _DOUBTFUL, _HUGE = 1e-15, 1e18
 _SMALL = 10_000  # entries; for tensors up to this size, one call for many beats a call for each
-_WHAT = ("delta", "signal", "gradient", "update", "saturated", "dead")  # the rows of a sample
+_WHAT = (
+    "delta",
+    "signal",
+    "gradient",
+    "update",
+    "slope",
+    "saturated",
+    "dead",
+)  # the rows of a sample
 
 
 @dataclass(frozen=True)
@@ -27,8 +35,9 @@ class MonitorRecord:
     ``steps``: the step of each sample, from 0. ``delta``: RMS of δ_l. ``signal``: RMS of z_l.
     ``gradient``: norm of the gradient of the layer's own parameters, as backpropagation left it,
     before any clipping. ``update``: norm of the change of the layer's parameters over that step,
-    divided by their norm. ``saturated`` and ``dead``: shares of units as in
-    `probes.ActivationStatistics`. NaN where nothing arrived or was asked for.
+    divided by their norm. ``slope``, ``saturated`` and ``dead``: as in
+    `probes.ActivationStatistics`. NaN where nothing arrived or was asked for. ``activations``: the
+    name of the function after each layer, or None.
     """
 
     steps: np.ndarray
@@ -37,8 +46,10 @@ class MonitorRecord:
     signal: np.ndarray
     gradient: np.ndarray
     update: np.ndarray
+    slope: np.ndarray
     saturated: np.ndarray
     dead: np.ndarray
+    activations: tuple
 
 
 class Monitor:
@@ -53,8 +64,8 @@ class Monitor:
     A step is a forward pass of ``net`` in training mode with gradients. Between samples there is
     one hook on the model and none on its layers. It sees true gradients: give the GradScaler, if
     there is one, as ``scaler``. ``updates`` also records how far each layer's parameters move, and
-    ``saturation`` the shares of saturated and of dead units after each layer. On leaving, every
-    hook is gone. A model made by ``torch.compile`` runs eagerly at sampled steps.
+    ``saturation`` the slopes and the shares of saturated and of dead units after each layer. On
+    leaving, every hook is gone. A model made by ``torch.compile`` runs eagerly at sampled steps.
     """
 
     def __init__(self, net, *, every=10, scaler=None, updates=False, saturation=False):
@@ -99,6 +110,7 @@ class Monitor:
             steps=np.array(self._steps, dtype=int),
             layers=tuple(names[place] for place in order),
             **{what: rows[:, i] for i, what in enumerate(_WHAT)},
+            activations=tuple(self._calls.functions.get(place) for place in order),
         )
 
     def _on_forward(self, net, arguments):
@@ -129,7 +141,7 @@ class Monitor:
         self._stack.close()
         if self._saturation:
             for place, runs in self._calls.seen.items():
-                self._row[-2:, place] = self._calls.average(runs)[-2:]
+                self._row[-3:, place] = self._calls.average(runs)[-3:]
         for z in self._outputs:
             z.attach()  # reentrant checkpointing gives an output its gradient only afterwards
         # A layer inside a checkpointed part runs again in the backward pass, and only then with

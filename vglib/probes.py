@@ -11,6 +11,7 @@ from importlib.metadata import version
 import numpy as np
 import torch
 from torch import nn
+from torch.autograd.graph import saved_tensors_hooks
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
@@ -335,16 +336,21 @@ def activation_statistics(nets, batch):
     )
 
 
+def _same(tensor):
+    return tensor
+
+
 class ActivationCalls(TorchFunctionMode):
     """While active, looks at the first activation function that runs after each layer.
 
     Call ``after_layer`` with the name of each layer when it has run. ``seen``: name → rows (mean,
-    RMS, RMS slope, saturated share, dead share), one for each run.
+    RMS, RMS slope, saturated share, dead share), one for each run. ``functions``: name → the name
+    of the function.
     """
 
     def __init__(self):
         super().__init__()
-        self.seen, self._layer, self._largest = {}, None, {}
+        self.seen, self.functions, self._layer, self._largest = {}, {}, None, {}
 
     def after_layer(self, name, *hook_arguments):
         self._layer = name
@@ -359,7 +365,8 @@ class ActivationCalls(TorchFunctionMode):
         options = {key: value for key, value in keywords.items() if key != "input"}
 
         def slope(at):
-            with torch.enable_grad():
+            # Inside a checkpointed part, what we save is not the model's to compute again.
+            with torch.enable_grad(), saved_tensors_hooks(_same, _same):
                 at = at.clone().requires_grad_()
                 # Of a copy, for functions that work in place.
                 value = function(at.clone(), *arguments[1:], **options)
@@ -372,12 +379,14 @@ class ActivationCalls(TorchFunctionMode):
         if largest is None:
             # PReLU has a slope for each channel, along the second axis; else one column will do.
             columns = z.shape[1] if learnt and z.ndim > 1 else 1
-            grid = torch.linspace(-10, 10, 2001, dtype=z.dtype)[:, None].expand(-1, columns)
+            grid = torch.linspace(-10, 10, 2001, dtype=z.dtype, device=z.device)
+            grid = grid[:, None].expand(-1, columns)
             largest = slope(grid).max()
             if not learnt:
                 self._largest[name, repr(options), arguments[1:]] = largest
         slopes = slope(z)
         low = slopes < SATURATED * largest
+        self.functions[self._layer] = name
         self.seen.setdefault(self._layer, []).append(
             (
                 float(output.detach().double().mean()),

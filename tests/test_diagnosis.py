@@ -1,0 +1,439 @@
+"""The instrument for the reader's own model: what it finds, what it survives, what it leaves."""
+
+import copy
+import json
+import random
+
+import jsonschema
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
+
+import vglib
+from vglib.anatomy import anatomy
+from vglib.diagnosis import ADVICE, SCHEMA, VERDICTS, Diagnosis, Watch, diagnose
+from vglib.nets import mlp
+from vglib.recurrent import recurrent
+from vglib.tasks import digits, recall
+from vglib.trials import Case, is_paired, open_memory, rescale, run, set_aside
+
+
+def batches_of(task, size=32):
+    stop = len(task.train.targets) - size + 1
+    x, y = task.train
+    return [(x[i : i + size], y[i : i + size]) for i in range(0, stop, size)]
+
+
+@pytest.fixture(scope="module")
+def batches():
+    return batches_of(digits(dtype=torch.float32))
+
+
+def classify(model, batch):
+    return F.cross_entropy(model(batch[0]), batch[1])
+
+
+def adam(parameters):
+    return torch.optim.Adam(parameters, lr=1e-3)
+
+
+def net(depth=3, seed=0, **settings):
+    settings = {"activation": "relu", "init": "he"} | settings
+    return mlp(depth=depth, width=32, seed=seed, dtype=torch.float32, **settings)
+
+
+def deep(activation, layers=8, width=32, scale=None):
+    torch.manual_seed(0)
+    parts = [nn.Linear(64, width), activation()]
+    for _ in range(layers - 1):
+        parts += [nn.Linear(width, width), activation()]
+    model = nn.Sequential(*parts, nn.Linear(width, 10))
+    for p in model.parameters():
+        if scale and p.ndim == 2:
+            nn.init.normal_(p, std=scale / p.shape[1] ** 0.5)
+    return model
+
+
+def test_a_network_that_learns_is_healthy(batches):
+    found = diagnose(net(), classify, batches, optimizer=adam)
+    assert (found.verdict, found.cause, found.where) == ("healthy", None, ())
+    assert found.evidence["learnt"]["as it is"] > 0.5
+
+
+def test_sigmoids_are_blamed_on_their_slope_and_small_weights_on_the_weights(batches):
+    found = diagnose(deep(nn.Sigmoid), classify, batches)
+    assert (found.verdict, found.cause) == ("gradient", "activation")
+    assert found.evidence["decades lost"] > 4
+    small = diagnose(deep(nn.Tanh, scale=0.2), classify, batches)
+    assert (small.verdict, small.cause) == ("gradient", "weight scale")
+    # The same loss, told from the two sides that add up along the chain.
+    gradient = small.evidence["gradient by layer"]
+    assert small.evidence["decades lost"] == pytest.approx(np.log10(gradient[-1] / gradient[0]))
+
+
+@pytest.mark.parametrize("layer", ["2", "4", "6"])
+def test_one_bad_layer_is_named(batches, layer):
+    model = deep(nn.ReLU, layers=5, scale=2**0.5)
+    dead = copy.deepcopy(model)
+    nn.init.constant_(dead.get_submodule(layer).bias, -50.0)
+    found = diagnose(dead, classify, batches, optimizer=adam)
+    assert (found.cause, found.where) == ("dead units", (layer,))
+    with torch.no_grad():
+        model.get_submodule(layer).weight *= 1e-9
+    found = diagnose(model, classify, batches, optimizer=lambda p: torch.optim.SGD(p, lr=0.01))
+    assert (found.cause, found.where) == ("weight scale", (layer,))
+
+
+@pytest.mark.parametrize(
+    ("cause", "optimizer"),
+    [
+        ("learning rate", lambda p: torch.optim.SGD(p, lr=1e-7)),
+        ("learning rate", lambda p: torch.optim.Adam(p, lr=1.0)),
+        ("weight decay", lambda p: torch.optim.SGD(p, lr=0.1, weight_decay=3.0)),
+        ("optimizer epsilon", lambda p: torch.optim.Adam(p, lr=1e-3, eps=10.0)),
+    ],
+)
+def test_an_optimizer_at_fault_is_named_and_not_the_gradient(batches, cause, optimizer):
+    found = diagnose(net(), classify, batches, optimizer=optimizer)
+    assert (found.verdict, found.cause) == ("other", cause)
+
+
+def test_data_at_fault(batches):
+    order = torch.Generator().manual_seed(0)
+    shuffled = [(x, torch.randint(10, y.shape, generator=order)) for x, y in batches]
+    assert diagnose(net(), classify, shuffled, optimizer=adam).cause == "data"
+    same = [(torch.ones_like(x), y) for x, y in batches]
+    assert "same" in diagnose(net(), classify, same, optimizer=adam).reason
+    broken = [(x * torch.nan, y) for x, y in batches]
+    assert "finite" in diagnose(net(), classify, broken, optimizer=adam).reason
+
+
+def test_memory_at_fault():
+    lstm = recurrent(kind="lstm", hidden=16, inputs=5, outputs=4, seed=0, dtype=torch.float32)
+    task = recall(steps=40, seed=0, train=1024, test=8, dtype=torch.float32)
+    lstm = recurrent(
+        kind="lstm",
+        hidden=16,
+        inputs=task.train.inputs.shape[2],
+        outputs=int(task.train.targets.max()) + 1,
+        seed=0,
+        dtype=torch.float32,
+    )
+    found = diagnose(lstm, classify, batches_of(task), optimizer=adam)
+    assert (found.verdict, found.cause) == ("gradient", "forget gate")
+    assert isinstance(found.where, range)
+    assert found.where.stop == 40
+    assert found.as_json()["where"]["lags"][1] == 39
+
+
+class Detached(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.below, self.above = nn.Linear(64, 32), nn.Linear(32, 10)
+
+    def forward(self, x):
+        return self.above(torch.relu(self.below(x)).detach())
+
+
+def test_detached_layers_are_named_and_frozen_ones_are_not(batches):
+    found = diagnose(Detached(), classify, batches)
+    assert (found.verdict, found.cause, found.where) == ("other", "detached", ("below",))
+    frozen = net()
+    for p in frozen[0].parameters():
+        p.requires_grad_(False)
+    assert diagnose(frozen, classify, batches, optimizer=adam).verdict == "healthy"
+    for p in frozen.parameters():
+        p.requires_grad_(False)
+    found = diagnose(frozen, classify, batches)
+    assert (found.cause, found.reason) == ("detached", "No parameter of the model is trainable.")
+
+
+@pytest.mark.parametrize("scale", [1e-12, 1.0, 1e9])
+def test_the_size_of_the_loss_does_not_matter(batches, scale):
+    def scaled(model, batch):
+        return scale * classify(model, batch)
+
+    found = diagnose(deep(nn.Sigmoid), scaled, batches, optimizer=adam)
+    healthy = diagnose(
+        net(), scaled, batches, optimizer=lambda p: torch.optim.SGD(p, lr=0.1 / scale)
+    )
+    assert (found.verdict, healthy.verdict) == ("gradient", "healthy")
+
+
+def test_everything_of_the_reader_s_stays_as_it_was(batches):
+    model = nn.Sequential(nn.Linear(64, 32), nn.BatchNorm1d(32), nn.ReLU(), nn.Linear(32, 10))
+    critic = nn.Linear(10, 1)
+    model.eval()
+    model[0].weight.grad = torch.full_like(model[0].weight, 7.0)
+    critic.weight.grad = torch.full_like(critic.weight, 5.0)
+    states = copy.deepcopy(model.state_dict()), copy.deepcopy(critic.state_dict())
+    torch.manual_seed(3), np.random.seed(4), random.seed(5)  # noqa: NPY002
+    expected = torch.rand(1).item(), np.random.rand(), random.random()  # noqa: NPY002
+    torch.manual_seed(3), np.random.seed(4), random.seed(5)  # noqa: NPY002
+
+    def loss(model, batch):
+        x = batch[0] + 0.01 * torch.randn_like(batch[0]) + np.random.rand()  # noqa: NPY002
+        return F.cross_entropy(model(x), batch[1]) + critic(model(x)).square().mean()
+
+    diagnose(model, loss, batches[:5])
+    assert (torch.rand(1).item(), np.random.rand(), random.random()) == expected  # noqa: NPY002
+    assert not model.training
+    assert (model[0].weight.grad == 7).all()
+    assert model[3].weight.grad is None
+    assert (critic.weight.grad == 5).all()
+    assert critic.bias.grad is None
+    for module, state in zip((model, critic), states, strict=True):
+        for name, value in module.state_dict().items():
+            assert torch.equal(value, state[name]), name
+    assert not any(m._forward_hooks or m._forward_pre_hooks for m in model.modules())
+
+
+def test_equal_seeds_give_equal_diagnoses(batches):
+    first, second = (diagnose(deep(nn.Sigmoid), classify, batches, seed=3) for _ in range(2))
+    assert first.as_json() == second.as_json()
+
+
+# --- What it survives ----------------------------------------------------------------------------
+
+
+class Checkpointed(nn.Module):
+    def __init__(self, reentrant):
+        super().__init__()
+        self.first, self.middle, self.last = nn.Linear(64, 32), nn.Linear(32, 32), nn.Linear(32, 10)
+        self.reentrant = reentrant
+
+    def forward(self, x):
+        h = torch.relu(self.first(x))
+        h = checkpoint(lambda h: F.relu(self.middle(h)), h, use_reentrant=self.reentrant)
+        return self.last(h)
+
+
+class Tied(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.first, self.middle, self.last = nn.Linear(64, 32), nn.Linear(32, 32), nn.Linear(32, 10)
+        self.again = nn.Linear(32, 32)
+        self.again.weight = self.middle.weight
+        self.unused = nn.Linear(5, 5)
+
+    def forward(self, x):
+        h = F.relu(self.again(F.relu(self.middle(F.relu(self.first(x))))), inplace=True)
+        return {"logits": self.last(h), "hidden": (h, None)}
+
+
+def in_eager(model):
+    return torch.compile(model, backend="eager")
+
+
+MODELS = {
+    "in place": lambda: nn.Sequential(nn.Linear(64, 32), nn.ReLU(inplace=True), nn.Linear(32, 10)),
+    "checkpointed": lambda: Checkpointed(False),
+    "reentrant checkpoints": lambda: Checkpointed(True),
+    "compiled": lambda: in_eager(net()),
+    "lazy": lambda: nn.Sequential(nn.LazyLinear(32), nn.ReLU(), nn.LazyLinear(10)),
+    "tied, unused, dict of outputs": Tied,
+    "double": lambda: net().double(),
+}
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_models_of_all_kinds(batches, name):
+    torch.manual_seed(0)
+    model = MODELS[name]()
+
+    def loss(model, batch):
+        x = batch["x"].double() if name == "double" else batch["x"]
+        outputs = model(x)
+        return F.cross_entropy(
+            outputs["logits"] if isinstance(outputs, dict) else outputs, batch["y"]
+        )
+
+    found = diagnose(model, loss, ({"x": x, "y": y} for x, y in batches), optimizer=adam)
+    assert found.verdict == "healthy", found
+
+
+def test_a_compiled_network_that_starves_is_seen_through(batches):
+    found = diagnose(in_eager(deep(nn.Sigmoid)), classify, batches)
+    assert (found.verdict, found.cause, found.where[0]) == ("gradient", "activation", "0")
+
+
+def test_two_optimizers_and_a_scaled_loss(batches):
+    scaler = torch.amp.GradScaler("cpu")
+
+    def loss(model, batch):
+        return scaler.scale(classify(model, batch))
+
+    def two(parameters):
+        first, *rest = parameters
+        return torch.optim.Adam([first], lr=1e-3), torch.optim.RMSprop(rest, lr=1e-3)
+
+    assert diagnose(net(), loss, batches, optimizer=two).verdict == "healthy"
+
+
+def test_autocast_and_half_precision(batches):
+    def loss(model, batch):
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            return classify(model, batch)
+
+    assert diagnose(net(), loss, batches, optimizer=adam).verdict == "healthy"
+    half = net().bfloat16()
+
+    def in_half(model, batch):
+        return F.cross_entropy(model(batch[0].bfloat16()).float(), batch[1])
+
+    found = diagnose(half, in_half, batches, optimizer=lambda p: torch.optim.Adam(p, lr=2e-5))
+    assert (found.verdict, found.cause) == ("gradient", "low precision")
+
+
+# --- What it refuses -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (dict(batches=[]), "gave none"),
+        (dict(model=lambda x: x), "not function"),
+        (dict(loss_fn=lambda m, b: m(b[0])), "scalar tensor"),
+        (dict(loss_fn=lambda m, b: 1.0), "not float"),
+        (dict(optimizer=lambda p: torch.optim.LBFGS(p)), "LBFGS needs a closure"),
+        (dict(loss_fn=lambda m, b: nn.Linear(64, 10)(b[0]).sum()), "ran no part of the Sequential"),
+    ],
+)
+def test_what_it_cannot_handle_it_says(batches, change, message):
+    given = dict(model=net(), loss_fn=classify, batches=batches) | change
+    model, loss_fn, given_batches = (given.pop(name) for name in ("model", "loss_fn", "batches"))
+    with pytest.raises(ValueError, match=message):
+        diagnose(model, loss_fn, given_batches, **given)
+
+
+def test_a_model_that_cannot_be_copied(batches):
+    model = net()
+    model.kept = torch.ones(2, requires_grad=True) * 2
+    with pytest.raises(ValueError, match="cannot be copied"):
+        diagnose(model, classify, batches)
+
+
+# --- How it is shown -----------------------------------------------------------------------------
+
+
+def test_text_table_and_json(batches):
+    assert VERDICTS.keys() == ADVICE.keys()
+    for found in (diagnose(deep(nn.Sigmoid), classify, batches), Diagnosis("healthy", "a < b")):
+        data = json.loads(json.dumps(found.as_json(), allow_nan=False))
+        jsonschema.validate(data, SCHEMA)
+        assert found.verdict in str(found)
+        assert "&lt;" not in str(found)
+        assert found._repr_html_().count("<tr>") == len(str(found).splitlines())
+    assert "a &lt; b" in found._repr_html_()
+    assert vglib.diagnose is diagnose
+    assert vglib.Watch is Watch
+    with pytest.raises(AttributeError, match="no attribute 'diagnosed'"):
+        vglib.diagnosed  # noqa: B018
+
+
+# --- Its parts -----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def case(batches):
+    return Case(net(), classify, batches, adam, 0)
+
+
+def test_a_blind_loss_is_that_of_a_model_that_knows_nothing(case):
+    with set_aside(0):
+        trial = run(case, steps=200)
+    assert trial.loss < 0.5
+    assert trial.blind > 2.3
+
+
+def test_paired_losses_and_others(case):
+    with set_aside(0):
+        assert is_paired(case)
+        gan = Case(case.model, lambda m, b: m(b[0]).square().mean(), case.batches, adam, 0)
+        assert not is_paired(gan)
+
+
+def test_rescaled_layers_have_outputs_of_size_one(batches):
+    model = deep(nn.Sigmoid, layers=6)
+    rescale(Case(model, classify, batches, adam, 0), model)
+    x = batches[0][0]
+    for layer in list(model)[:-1]:
+        x = layer(x)
+        if isinstance(layer, nn.Linear):
+            assert float(x.detach().square().mean() ** 0.5) == pytest.approx(1, rel=0.01)
+
+
+def test_opened_gates_forget_within_the_longest_lag():
+    lstm = nn.LSTM(3, 4000)
+    with set_aside(0):
+        open_memory(50, lstm)
+    forget = torch.sigmoid((lstm.bias_ih_l0 + lstm.bias_hh_l0)[4000:8000].detach())
+    times = 1 / (1 - forget)
+    assert 2 <= times.min() < times.max() <= 50
+    assert times.mean() == pytest.approx(26, rel=0.05)
+
+
+def test_gradient_by_lag_of_fused_and_written_out_cells_agree():
+    """An RNN cell called in a loop has the fused module's decay, for the same weights."""
+
+    class Loop(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.cell, self.out = nn.RNNCell(3, 8), nn.Linear(8, 2)
+
+        def forward(self, x):
+            h = x.new_zeros(len(x), 8)
+            for step in x.unbind(1):
+                h = self.cell(step, h)
+            return self.out(h)
+
+    loop = Loop().double()
+    fused = nn.RNN(3, 8, batch_first=True).double()
+    for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"):
+        getattr(fused, f"{name}_l0").data = getattr(loop.cell, name).data
+    x = torch.randn(16, 20, 3, dtype=torch.float64)
+    one = anatomy(loop, lambda m, b: m(b).sum(), x).lags["cell"]
+
+    class Fused(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.rnn = fused
+
+        def forward(self, x):
+            return self.rnn(x)[0][:, -1]
+
+    other = anatomy(Fused(), lambda m, b: m(b).sum(), x).lags["rnn"]
+    # ∂/∂h_t and ∂/∂x_t differ by what one step does; their decay per step is the same.
+    rates = [np.log(sizes[-1] / sizes[5]) / 14 for sizes in (one, other)]
+    assert rates[0] == pytest.approx(rates[1], rel=0.1)
+
+
+# --- The watch -----------------------------------------------------------------------------------
+
+
+def trained(model, batches, steps, rate=0.01, every=10):
+    optimizer = torch.optim.SGD(model.parameters(), lr=rate, momentum=0.9)
+    with Watch(model, every=every) as watch:
+        for step in range(steps):
+            optimizer.zero_grad()
+            loss = classify(model, batches[step % len(batches)])
+            loss.backward()
+            optimizer.step()
+            watch(loss)
+    return watch
+
+
+def test_the_watch_warns_of_a_starved_network_once(batches):
+    with pytest.warns(UserWarning, match="path is at fault") as caught:
+        watch = trained(deep(nn.Sigmoid), batches, 100)
+    assert len(caught) == 1
+    assert (watch.diagnosis().verdict, watch.diagnosis().cause) == ("gradient", "activation")
+
+
+def test_the_watch_stays_silent_while_the_loss_falls_or_the_path_is_open(batches):
+    assert trained(net(), batches, 100).diagnosis().verdict == "healthy"
+    assert trained(net(), batches, 100, rate=1e-9).diagnosis().verdict == "abstain"
+    assert trained(net(), batches, 10).diagnosis().verdict == "abstain"
