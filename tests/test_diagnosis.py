@@ -83,7 +83,8 @@ def test_one_bad_layer_is_named(batches, layer):
     assert (found.cause, found.where) == ("dead units", (layer,))
     with torch.no_grad():
         model.get_submodule(layer).weight *= 1e-9
-    found = diagnose(model, classify, batches, optimizer=lambda p: torch.optim.SGD(p, lr=0.01))
+    # At this rate; at 0.01 the small layer grows back within 300 steps, and is not accused.
+    found = diagnose(model, classify, batches, optimizer=lambda p: torch.optim.SGD(p, lr=0.003))
     assert (found.cause, found.where) == ("weight scale", (layer,))
 
 
@@ -369,7 +370,7 @@ def test_rescaled_layers_have_outputs_of_size_one(batches):
 def test_opened_gates_forget_within_the_longest_lag():
     lstm = nn.LSTM(3, 4000)
     with set_aside(0):
-        open_memory(50, lstm)
+        open_memory(50, True, lstm)
     forget = torch.sigmoid((lstm.bias_ih_l0 + lstm.bias_hh_l0)[4000:8000].detach())
     times = 1 / (1 - forget)
     assert 2 <= times.min() < times.max() <= 50

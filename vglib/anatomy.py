@@ -32,7 +32,8 @@ class Anatomy:
     parameters get no gradient. ``peaked``: layers that ran just before a softmax that gives nearly
     all to one entry. ``flat_loss``: whether an activation in the loss itself is saturated.
     ``constant``: whether all examples are the same to the model; ``finite``: whether its inputs
-    are; ``unscaled``: whether some are far from unit size. ``outside``: parameters that are not the
+    are; ``unscaled``: whether some are far from unit size, ``unscaled_batch`` whether anything in
+    the batch is. ``outside``: parameters that are not the
     model's, as those of a GAN's other network.
     """
 
@@ -48,6 +49,7 @@ class Anatomy:
     constant: bool
     finite: bool
     unscaled: bool
+    unscaled_batch: bool
     outside: tuple
 
 
@@ -100,6 +102,7 @@ def anatomy(model, loss_fn, batch):
         constant=bool(watch.varied) and not any(watch.varied),
         finite=all(watch.finite),
         unscaled=any(watch.unscaled),
+        unscaled_batch=any(map(_is_unscaled, tree_leaves(batch))),
         outside=outside,
     )
 
@@ -140,8 +143,7 @@ class _Watch(TorchFunctionMode):
                 self.varied.append(bool((x != x[:1]).any()))
                 if x.is_floating_point():
                     self.finite.append(bool(x.isfinite().all()))
-                    size = float(x.detach().double().flatten(1).square().mean(0).max() ** 0.5)
-                    self.unscaled.append(not 0.02 < size < 20)
+                    self.unscaled.append(_is_unscaled(x))
 
     def _leave(self, module, arguments, output):
         self._inside = False
@@ -206,6 +208,14 @@ def layers_of(model):
         if name and own and not isinstance(module, nn.Embedding | nn.EmbeddingBag):
             found.setdefault(name, module)
     return found
+
+
+def _is_unscaled(x):
+    """Whether the largest entry of an example is, by its RMS over examples, far from 1."""
+    if not isinstance(x, torch.Tensor) or not x.is_floating_point() or not x.ndim:
+        return False
+    size = float(x.detach().double().flatten(1 if x.ndim > 1 else 0).square().mean(0).max() ** 0.5)
+    return not 0.02 < size < 20
 
 
 def _gain(module):

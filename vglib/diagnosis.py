@@ -289,18 +289,20 @@ class _Examination:
         self.paired = trials.is_paired(case)
         self.path = _path(self.plain.record, body)
         self.by_lag = {name: _log(sizes[-1]) for name, sizes in body.lags.items()}
-        self.tried, self.words = {None: self.plain}, {}
+        self.tried, self.remedies = {None: self.plain}, {}
         self.evidence = {}
 
     def diagnosis(self):
         """The `Diagnosis`, with everything that was found out on the way."""
         if self._learnt(self.plain) > LEARNT:
             return self._healthy("It learns, and no change could make it learn much more.")
-        self._try_all(trials.STEPS)
-        if self._best() < NOTICED:  # long lags and small rates take longer
-            self._try_all(LONGER * trials.STEPS)
+        self._try_all()
+        doubtful = self._learnt(self.plain) < HALF and self._is_suspect()
+        if self._best() < NOTICED or doubtful:  # long lags and small rates take longer
+            self._try_longer()
         if self._best() >= NOTICED:
-            if self._share(None) > ENOUGH:
+            # A loss that is not paired may go on falling for as long as there are steps.
+            if self._share(None) > ENOUGH or (not self.paired and self._share(None) > NOTICED):
                 if self._learnt(self.tried[None]) < HALF and not self._carries_over():
                     return self._is("data", "What it learns does not carry over to new batches.")
                 return self._healthy("It learns, and no change made it learn much more.")
@@ -309,6 +311,10 @@ class _Examination:
             if longer > LEARNT:
                 return self._healthy("It is slow, and gets there in three times the steps.")
         return self._accuse()
+
+    def _is_suspect(self):
+        lost = -min(self.by_lag.values(), default=0.0)
+        return lost > FORGOTTEN or bool(self.path and self.path.lost > LOST)
 
     # What was learnt.
 
@@ -334,16 +340,25 @@ class _Examination:
 
     # Trials.
 
-    def _try_all(self, steps):
-        kept = {None: self.plain if steps == trials.STEPS else run(self.case, steps=steps)}
+    def _try_all(self):
+        """One short trial of each change."""
         for name, remedy in self._remedies():
             try:
-                trial = run(self.case, remedy, steps=steps)
+                trial = run(self.case, remedy)
             except RuntimeError:  # as where the loss insists on the precision that it was given
                 continue
-            if name not in kept or trial.loss < kept[name].loss:
-                kept[name], self.words[name] = trial, remedy.words
-        self.tried = kept
+            if name not in self.tried or trial.loss < self.tried[name].loss:
+                self.tried[name], self.remedies[name] = trial, remedy
+
+    def _try_longer(self):
+        """The best change of each kind again, for longer, and the model as it is."""
+        idle = 1e-4 * abs(self._blind())
+        for name, trial in list(self.tried.items()):
+            if name is None or not abs(trial.loss - self.plain.loss) <= idle:
+                steps = LONGER * trials.STEPS
+                self.tried[name] = run(self.case, self.remedies.get(name), steps=steps)
+            else:
+                del self.tried[name], self.remedies[name]
 
     def _remedies(self):
         """(name, `Remedy`): one change each."""
@@ -369,14 +384,15 @@ class _Examination:
             yield "path", Remedy("batch norm after each layer", trials.normalise)
         if self.body.lags:
             longest = max(map(len, self.body.lags.values()))
-            words = "orthogonal recurrent weights and gates open for all lags"
-            yield "memory", Remedy(words, partial(trials.open_memory, longest))
+            for words, chrono in (("gates open for all lags", False), ("chrono init", True)):
+                open_memory = partial(trials.open_memory, longest, chrono)
+                yield "memory", Remedy(f"orthogonal recurrent weights, {words}", open_memory)
 
     # Rules.
 
     def _accuse(self):
         helped = self._best() >= NOTICED
-        helpers = {name for name in self.words if helped and self._share(name) > ENOUGH}
+        helpers = {name for name in self.remedies if helped and self._share(name) > ENOUGH}
         for cause in ("low precision", "weight decay", "optimizer epsilon", "data"):
             if cause in helpers:
                 return self._is(cause, trial=cause)
@@ -414,7 +430,8 @@ class _Examination:
             return self._is("learning rate", trial="learning rate")
         if "path" in helpers:
             many = self.path and len(self.path.names) > MANY
-            return self._is("depth" if many else "weight scale", trial="path")
+            odd = tuple(trials.odd_matrices(self.case.model))
+            return self._is("depth" if many else "weight scale", where=odd, trial="path")
         if "memory" in helpers:
             return self._is(self._memory_cause(), where=self._lags(-1), trial="memory")
         one = self._learnt(run(self.case, batches=self.case.batches[:1]))
@@ -423,6 +440,8 @@ class _Examination:
             return self._is(
                 "data", "One batch can be learnt by heart, and that helps with no other."
             )
+        if self.body.unscaled_batch:
+            return self._is("data", "Some numbers in the batches are far from unit size.")
         reason = "It does not learn, and nothing that was tried and measured says why."
         return self._found("abstain", reason)
 
@@ -469,13 +488,14 @@ class _Examination:
             return f"On its way to the first layer the gradient loses {path.lost:.1f} decades."
         return REASONS.get(cause, "The gradient gets through; what it is used for does not work.")
 
+    def _words(self, name):
+        return self.remedies[name].words if name else "as it is"
+
     def _found(self, verdict, reason, cause=None, where=(), trial=None):
         self.evidence |= {
             "loss": [float(self.plain.losses[0]), self.plain.loss],
             "blind loss": self._blind(),
-            "learnt": {
-                self.words.get(n, "as it is"): self._learnt(t) for n, t in self.tried.items()
-            },
+            "learnt": {self._words(n): self._learnt(t) for n, t in self.tried.items()},
             "first relative update": self.plain.update,
             "gradient by lag": {name: sizes.tolist() for name, sizes in self.body.lags.items()},
         }
@@ -489,8 +509,8 @@ class _Examination:
                 "decades lost": self.path.lost,
             }
         losses = {"as it is": self.tried[None].losses.tolist()}
-        if trial in self.words:
-            losses[self.words[trial]] = self.tried[trial].losses.tolist()
+        if trial in self.remedies:
+            losses[self.remedies[trial].words] = self.tried[trial].losses.tolist()
         remedy = ADVICE[cause] if cause else None
         return Diagnosis(verdict, reason, cause, where, self.evidence, remedy, losses)
 

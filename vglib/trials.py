@@ -189,7 +189,7 @@ def is_paired(case):
             if not isinstance(leaf, torch.Tensor) or not leaf.is_floating_point() or not leaf.ndim:
                 return leaf
             # Between 0 and 1 if the outputs are: they may be probabilities.
-            new = leaf * (0.5 + 0.4 * torch.rand_like(leaf)) + 0.01 * torch.rand_like(leaf)
+            new = leaf * (0.5 + 0.4 * torch.rand_like(leaf)) + 0.1 * torch.rand_like(leaf)
             return new[torch.randperm(len(new)).to(new.device)] if dealt else new
 
         return tree_map(shaken, output)
@@ -201,7 +201,20 @@ def is_paired(case):
             seen.append(_mean_loss(case, model, case.batches[:1]))
         finally:
             handle.remove()
-    return not abs(seen[0] - seen[1]) <= 1e-4 * abs(seen[0])  # also where it is not finite
+    return not abs(seen[0] - seen[1]) <= 1e-6 * abs(seen[0])  # also where it is not finite
+
+
+def odd_matrices(model):
+    """Matrices outside Linear and Conv layers that are far from unit size: name → (it, size)s."""
+    found = {}
+    for name, module in model.named_modules():
+        if isinstance(module, _SCALED | nn.RNNBase | nn.RNNCellBase | nn.MultiheadAttention):
+            continue
+        for p in module.parameters(recurse=False):
+            size = norm(p) / max(p.shape) ** 0.5 if p.ndim == 2 else 1.0
+            if p.requires_grad and 0 < size < math.inf and not 0.1 < size < 10:
+                found.setdefault(name, []).append((p, size))
+    return found
 
 
 def rescale(case, model):
@@ -209,8 +222,12 @@ def rescale(case, model):
 
     After Mishkin and Matas (2016), but the weights keep their directions. Where the mean over
     examples outweighs the rest, as behind sigmoids or with all units off, the bias takes it away.
-    The read-out stays as it is; layers that run several times are set at their first run.
+    The read-out stays as it is; layers that run several times are set at their first run. Other
+    matrices far from unit size are brought to it.
     """
+    with torch.no_grad():
+        for p, size in [pair for pairs in odd_matrices(model).values() for pair in pairs]:
+            p /= size
     done, handles = set(), []
 
     @torch.no_grad()
@@ -257,8 +274,12 @@ def normalise(model):
 
 
 @torch.no_grad()
-def open_memory(longest, model):
-    """Orthogonal recurrent matrices; gates that forget within ``longest`` steps (chrono init)."""
+def open_memory(longest, chrono, model):
+    """Orthogonal recurrent matrices; gates that forget within ``longest`` steps.
+
+    With ``chrono``, each unit within a time of its own (Tallec and Ollivier 2018), and input gates
+    to match.
+    """
     for module in model.modules():
         if not isinstance(module, nn.RNNBase | nn.RNNCellBase):
             continue
@@ -269,9 +290,11 @@ def open_memory(longest, model):
                 nn.init.orthogonal_(p)
             if kind == "gated" and name.startswith("bias_"):
                 # In torch's order: i f g o for an LSTM, r u n for a GRU. Two biases are added.
-                drawn = torch.log(torch.empty(size).uniform_(1, max(longest - 1, 2))).to(p)
+                times = torch.full((size,), float(longest))
+                times = times.uniform_(1, max(longest - 1, 2)) if chrono else times
+                drawn = times.log().to(p)
                 p[size : 2 * size] = drawn if name.startswith("bias_ih") else 0
-                if isinstance(module, nn.LSTM | nn.LSTMCell):
+                if chrono and isinstance(module, nn.LSTM | nn.LSTMCell):
                     p[:size] = -drawn if name.startswith("bias_ih") else 0
 
 
