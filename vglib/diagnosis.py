@@ -32,7 +32,7 @@ LOST = 1.0  # decades of the gradient lost on its way down, before the path is s
 FORGOTTEN = 2.0  # decades lost from the last time step to the first
 EXPLODED = 2.0  # decades gained
 FULL = 0.5  # share of saturated units above which a layer is taken for saturated
-DEAD = 0.9
+DEAD = 0.9  # share of dead units above which a layer is taken for dead
 UPDATES = (1e-2, 1e-3)  # relative steps that new learning rates aim at
 MANY, MILD = 20, 0.12  # layers, and the decades lost at each, for which depth is to blame
 LOWEST = -60.0  # the logarithm that stands for that of zero
@@ -306,10 +306,11 @@ class _Examination:
                 if self._learnt(self.tried[None]) < HALF and not self._carries_over():
                     return self._is("data", "What it learns does not carry over to new batches.")
                 return self._healthy("It learns, and no change made it learn much more.")
-            longer = self._learnt(run(self.case, steps=LONGER * trials.STEPS)) / self._best()
-            self.evidence["share in three times the steps"] = longer
-            if longer > LEARNT:
-                return self._healthy("It is slow, and gets there in three times the steps.")
+            if self.tried[None] is self.plain:  # else it has had its time
+                longer = self._learnt(run(self.case, steps=LONGER * trials.STEPS)) / self._best()
+                self.evidence["share in three times the steps"] = longer
+                if longer > LEARNT:
+                    return self._healthy("It is slow, and gets there in three times the steps.")
         return self._accuse()
 
     def _is_suspect(self):
