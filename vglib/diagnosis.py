@@ -298,7 +298,8 @@ class _Examination:
             return self._healthy("It learns, and no change could make it learn much more.")
         self._try_all()
         doubtful = self._learnt(self.plain) < HALF and self._is_suspect()
-        if self._best() < NOTICED or doubtful:  # long lags and small rates take longer
+        # Long lags and small rates take longer to show what helps.
+        if self._best() < NOTICED or (doubtful and self._share(None) > ENOUGH):
             self._try_longer()
         if self._best() >= NOTICED:
             # A loss that is not paired may go on falling for as long as there are steps.
