@@ -2,10 +2,10 @@
 
     python benchmarks/diagnosis/score.py development|holdout
 
-The instrument is called on what is not in its record yet (keyed over vglib's files on diagnosis
-and the set-ups), with seed 0, as the rules were. An alarm is a verdict of "gradient" or "other"; an abstention is
-none. Ambiguous set-ups are left out. An interval at a share is Wilson's, at a difference of F1 from
-a paired bootstrap over set-ups; both 95 %.
+The instrument is called on what is not in its record yet (keyed over vglib's files on diagnosis and
+the set-ups), with seed 0, as the rules were. An alarm is a verdict of "gradient" or "other"; an
+abstention is none. Ambiguous set-ups are left out. An interval at a share is Wilson's, at a
+difference of F1 from a paired bootstrap over set-ups; both 95 %.
 """
 
 import json
