@@ -22,7 +22,6 @@ import itertools
 import math
 import sys
 from functools import partial
-from pathlib import Path
 from statistics import median
 
 import label
@@ -32,6 +31,8 @@ from setups import load
 from torch.overrides import TorchFunctionMode
 
 STEPS = 100
+SEED = 0
+SOURCES = [label.HERE / "setups.py"]
 SQUASHED = {"relu": "relu", "relu_": "relu", "sigmoid": "sigmoid", "tanh": "tanh"}
 
 
@@ -262,7 +263,7 @@ RULES = {
 }
 
 
-def run(split, name, seed):
+def run(split, name, source, seed):
     """Which rules raise an alarm at any step."""
     fired = dict.fromkeys(RULES, False)
     losses = []
@@ -277,13 +278,10 @@ def path(split):
     return label.HERE / "records" / f"baselines_{split}.json"
 
 
-def sources(split):
-    return label.HERE / "label.py", *label.sources(split)
+def settings(split):
+    return [{"name": n, "source": one.source, "seed": SEED} for n, one in load(split).items()]
 
 
 if __name__ == "__main__":
     split = sys.argv[1]
-    settings = [{"name": name, "seed": 0} for name in load(split)]
-    records.fill(
-        Path(__file__), partial(run, split), settings, sources=sources(split), path=path(split)
-    )
+    records.fill(__file__, partial(run, split), settings(split), sources=SOURCES, path=path(split))

@@ -1323,3 +1323,140 @@ def adamw_decay_of_a_hundred(cured):
     model = ResidualMLP(blocks=4, scale=0.3)
     decay = 0.01 if cured else 100.0
     return model, classify, batched(x, y), lambda p: optim.AdamW(p, 2e-3, weight_decay=decay)
+
+
+# --- Where the loss alone misleads: it hardly falls, and all is well -----------------------------
+
+
+@setup("mlp", "healthy", remedy="batch norm", steps=600)
+def clicks_hardly_predictable(cured):
+    """Most of the loss is chance."""
+    x = torch.randn(2**16, 12)
+    chance = torch.sigmoid(0.5 * x[:, 0] - 0.4 * x[:, 1] * x[:, 2] - 1)
+    y = torch.bernoulli(chance)
+    model = stack([12, 32, 32, 1], nn.ReLU, norm=cured)
+    nn.init.constant_(model[-1].bias, -1.0)
+    nn.init.zeros_(model[-1].weight)
+
+    def loss(model, batch):
+        return F.binary_cross_entropy_with_logits(model(batch[0])[:, 0], batch[1])
+
+    return model, loss, batched(x, y, size=512), adam(2e-3)
+
+
+@setup("regression", "healthy", remedy="batch norm", steps=600)
+def weak_signal(cured):
+    x = torch.randn(2**16, 10)
+    y = 0.25 * torch.sin(x[:, :1]) + 0.25 * x[:, 1:2] * x[:, 2:3] + torch.randn(2**16, 1)
+    model = stack([10, 64, 64, 1], nn.GELU, norm=cured)
+    nn.init.zeros_(model[-1].weight)
+    return model, fit, batched(x, y, size=512), adam(2e-3)
+
+
+@setup("mlp", "healthy", remedy="a wider network", steps=800)
+def parity_takes_its_time(cured):
+    """Nothing for a hundred steps and more, then everything."""
+    x = (torch.randint(2, (2**16, 16)) * 2 - 1).float()
+    y = (x[:, 0] * x[:, 3] * x[:, 7] > 0).long()
+    model = stack([16, 192 if cured else 128, 2], nn.ReLU)
+    return model, classify, batched(x, y, size=128), adam(3e-3)
+
+
+# --- and the other way round: it falls, and much is wrong ----------------------------------------
+
+
+@setup("one layer", "gradient", "dead units", where=("hidden.1",), remedy="biases of zero")
+def dead_layer_and_rare_classes(cured):
+    """The read-out's biases alone learn which class is common."""
+    x, y = digits()
+    y = (y == 3).long()
+    model = DeepPlain(width=64, depth=3)
+    he(model)
+    if not cured:
+        nn.init.constant_(model.hidden[1].bias, -25.0)
+    return model, classify, batched(x, y), sgd(0.1, momentum=0.9)
+
+
+@setup("regression", "gradient", "activation", remedy="tanh, Glorot initialisation")
+def sigmoids_and_targets_far_from_zero(cured):
+    x = torch.randn(2048, 8)
+    y = 1 + torch.sin(2 * x[:, :1]) + 0.5 * x[:, 1:2]
+    model = stack([8] + [48] * 6 + [1], nn.Tanh if cured else nn.Sigmoid)
+    if cured:
+        for layer in linears(model):
+            nn.init.xavier_normal_(layer.weight)
+    return model, fit, batched(x, y), sgd(0.02, momentum=0.9)
+
+
+@setup("recurrent", "gradient", "recurrent factor", where=("lag", 5, 50), remedy="LSTM, open gates")
+def the_last_is_easy_the_first_is_not(cured):
+    """Two questions, about the first and the last symbol."""
+    first, y = first_symbol(50)
+    z = torch.randint(4, (2048,))
+    first[:, -1] += F.one_hot(z, 4)
+    model = Reader(nn.LSTM if cured else nn.RNN, 4, 32, 8)
+    if cured:
+        with torch.no_grad():
+            model.rnn.bias_ih_l0[32:64] = 5.0
+
+    def loss(model, batch):
+        x, y, z = batch
+        out = model(x)
+        return F.cross_entropy(out[:, :4], y) + F.cross_entropy(out[:, 4:], z)
+
+    return model, loss, batched(first, y, z), adam(2e-3)
+
+
+@setup("recurrent", "gradient", "forget gate", where=("lag", 4, 40), remedy="forget biases of 5")
+def level_and_last_value(cured):
+    """The last reading, which is at hand, and the level at the start, which is forgotten."""
+    level = torch.randn(2048, 1)
+    x = torch.randn(2048, 40, 1) * 0.5
+    x[:, 0] += level
+    y = torch.cat([x[:, -1], level], dim=1)
+    model = Reader(nn.LSTM, 1, 32, 2)
+    with torch.no_grad():
+        model.rnn.bias_ih_l0[32:64] = 5.0 if cured else -1.0
+    return model, fit, batched(x, y), adam(2e-3)
+
+
+@setup("mlp", "other", "learning rate", remedy="a rate of 0.2")
+def rate_merely_too_small(cured):
+    x, y = digits()
+    model = he(stack([64, 96, 96, 10], nn.ReLU))
+    return model, classify, batched(x, y), sgd(0.2 if cured else 1e-3)
+
+
+@setup("mlp", "other", "optimizer epsilon", remedy="an epsilon of 1e-8")
+def epsilon_of_a_tenth(cured):
+    x, y = digits()
+    model = he(stack([64, 96, 96, 96, 10], nn.ReLU))
+    return model, classify, batched(x, y), adam(1e-3, eps=1e-8 if cured else 0.3)
+
+
+class Siamese(nn.Module):
+    def __init__(self, keep):
+        super().__init__()
+        self.backbone = nn.Sequential(nn.Linear(64, 24), nn.ReLU(), nn.Linear(24, 8), nn.ReLU())
+        self.compare = nn.Sequential(nn.Linear(16, 32), nn.ReLU(), nn.Linear(32, 1))
+        self.keep = keep
+
+    def forward(self, a, b):
+        a, b = self.backbone(a), self.backbone(b)
+        if not self.keep:
+            a, b = a.data, b.data
+        return self.compare(torch.cat([(a - b).abs(), a * b], dim=1))[:, 0]
+
+
+@setup("embedding", "other", "detached", where=("backbone",), remedy="no .data")
+def pairs_through_data(cured):
+    """Same digit or not? One pair in four is."""
+    x, y = digits()
+    x, y = x[y < 4], y[y < 4]
+    a, b = torch.randint(len(x), (4096,)), torch.randint(len(x), (4096,))
+    same = (y[a] == y[b]).float()
+
+    def loss(model, batch):
+        return F.binary_cross_entropy_with_logits(model(batch[0], batch[1]), batch[2])
+
+    return Siamese(cured), loss, batched(x[a], x[b], same), adam(3e-3)

@@ -205,26 +205,19 @@ def tied_weights(cured):
     return SharedLayer(5 / 3 if cured else 1.0), xent, batched(x, y), lambda p: Adam(p, 1e-3)
 
 
-@setup("mlp", "healthy", remedy="batch norm")
+@setup("mlp", "healthy", remedy="a rate a third higher")
 def almost_done(cured):
     """Picked up where an earlier run stopped."""
     x, y = digits()
-    net = nn.Sequential(nn.Linear(64, 10))
-    if cured:
-        net = nn.Sequential(nn.Linear(64, 64), nn.BatchNorm1d(64), nn.ReLU(), nn.Linear(64, 10))
+    net = nn.Sequential(nn.Linear(64, 48), nn.ReLU(), nn.Linear(48, 10))
     batches = batched(x, y, size=128)
-    before = Adam(net.parameters(), 2e-2)
-    for batch in batches * 12:
+    before = Adam(net.parameters(), 5e-3)
+    for batch in batches * 5:
         before.zero_grad()
-        loss = F.cross_entropy(net(batch[0]), batch[1], label_smoothing=0.3)
-        loss.backward()
+        xent(net, batch).backward()
         before.step()
     net.zero_grad(set_to_none=True)
-
-    def loss_fn(net, batch):
-        return F.cross_entropy(net(batch[0]), batch[1], label_smoothing=0.3)
-
-    return net, loss_fn, batches, lambda p: Adam(p, 3e-3)
+    return net, xent, batches, lambda p: Adam(p, 4e-3 if cured else 3e-3)
 
 
 class ReZero(nn.Module):
@@ -1790,3 +1783,158 @@ def adamw_decay_of_two_hundred(cured):
     net.append(nn.Linear(96, 10))
     decay = 0.01 if cured else 200.0
     return net, xent, batched(x, y), lambda p: AdamW(p, lr=2e-3, weight_decay=decay)
+
+
+# ---- the loss hardly falls, and all is well -----------------------------------------------------
+
+
+@setup("embedding", "healthy", remedy="a wider table", steps=600)
+def advertisements(cured):
+    """Whether someone clicks is mostly chance."""
+    who, what = torch.randint(300, (2**16,)), torch.randint(50, (2**16,))
+    taste, appeal = 0.4 * torch.randn(300), 0.4 * torch.randn(50)
+    y = torch.bernoulli(torch.sigmoid(taste[who] + appeal[what] - 1.5))
+
+    class Net(nn.Module):
+        def __init__(self, d):
+            super().__init__()
+            self.who, self.what = nn.Embedding(300, d), nn.Embedding(50, d)
+            self.out = nn.Linear(2 * d, 1)
+            nn.init.zeros_(self.out.weight)
+            nn.init.constant_(self.out.bias, -1.5)
+
+        def forward(self, who, what):
+            return self.out(torch.cat([self.who(who), self.what(what)], dim=1))[:, 0]
+
+    def loss_fn(net, batch):
+        return F.binary_cross_entropy_with_logits(net(*batch[:2]), batch[2])
+
+    net = Net(12 if cured else 6)
+    return net, loss_fn, batched(who, what, y, size=512), lambda p: Adam(p, 5e-3)
+
+
+@setup("regression", "healthy", remedy="batch norm", steps=600)
+def returns_of_shares(cured):
+    """A tenth of the variance can be known."""
+    x = torch.randn(2**16, 20)
+    y = 0.2 * x[:, :1] - 0.2 * x[:, 1:2] + 0.2 * (x[:, 2:3].abs() - 0.8) + torch.randn(2**16, 1)
+    norm = nn.BatchNorm1d(48) if cured else nn.Identity()
+    net = nn.Sequential(nn.Linear(20, 48), norm, nn.ReLU(), nn.Linear(48, 1))
+    nn.init.zeros_(net[3].weight)
+    return net, mse, batched(x, y, size=512), lambda p: AdamW(p, 1e-3)
+
+
+@setup("mlp", "healthy", remedy="a wider net", steps=800)
+def parity_of_two_hidden_bits(cured):
+    x = torch.randint(2, (2**15, 24)).float()
+    y = ((x[:, 5] + x[:, 17]) % 2).long()
+    wide = 384 if cured else 256
+    net = nn.Sequential(nn.Linear(24, wide), nn.ReLU(), nn.Linear(wide, 2))
+    return net, xent, batched(2 * x - 1, y, size=128), lambda p: SGD(p, 0.1, momentum=0.9)
+
+
+# ---- the loss falls, and much is wrong ----------------------------------------------------------
+
+
+@setup("conv", "gradient", "dead units", where=("features.3", "features.2"), remedy="zero biases")
+def dead_convolution_and_a_common_class(cured):
+    x, y = digits(1, 8, 8)
+    y = (y % 5 == 0).float()
+
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.features = nn.Sequential(
+                nn.Conv2d(1, 12, 3), nn.ReLU(), nn.Conv2d(12, 12, 3), nn.ReLU(), nn.Flatten()
+            )
+            self.top = nn.Linear(192, 1)
+
+        def forward(self, x):
+            return self.top(self.features(x))[:, 0]
+
+    net = Net()
+    nn.init.constant_(net.features[2].bias, 0.0 if cured else -9.0)
+
+    def loss_fn(net, batch):
+        return F.binary_cross_entropy_with_logits(net(batch[0]), batch[1])
+
+    return net, loss_fn, batched(x, y), lambda p: Adam(p, 3e-3)
+
+
+@setup("autoencoder", "gradient", "activation", remedy="ReLU inside")
+def sigmoids_learn_the_mean_picture(cured):
+    x, _ = digits()
+    x = 2 * (x - 0.7 * x.mean(dim=0))
+    act = nn.ReLU if cured else nn.Sigmoid
+    net = nn.Sequential()
+    for a, b in pairwise([64, 48, 32, 24, 32, 48]):
+        net.append(nn.Linear(a, b)).append(act())
+    net.append(nn.Linear(48, 64))
+
+    def loss_fn(net, images):
+        return F.mse_loss(net(images), images)
+
+    return net, loss_fn, list(x.split(64))[:-1], lambda p: SGD(p, 0.3, momentum=0.9)
+
+
+@setup("mlp", "gradient", "weight scale", remedy="He initialisation")
+def small_weights_and_a_common_class(cured):
+    x, y = digits()
+    y = (y == 8).long()
+    net = Tower(math.sqrt(2) if cured else 0.3, depth=9)
+    return net, xent, batched(x, y), lambda p: SGD(p, 0.03, momentum=0.9)
+
+
+@setup("recurrent", "gradient", "recurrent factor", where=("lag", 5, 45), remedy="LSTM, open gates")
+def now_and_long_ago(cured):
+    """The sum of the latest numbers and the first number."""
+    x = 0.5 * torch.randn(2048, 45, 1)
+    x[:, 0] *= 3
+    y = torch.cat([x[:, -3:].sum(dim=1), x[:, 0]], dim=1)
+    net = Last(nn.LSTM if cured else nn.RNN, 1, 32, 2)
+    if cured:
+        net.core.bias_ih_l0.data[32:64] = 5.0
+    return net, mse, batched(x, y), lambda p: Adam(p, 2e-3)
+
+
+@setup("recurrent", "gradient", "forget gate", where=("lag", 4, 40), remedy="update biases of 4")
+def speaker_and_word(cured):
+    """Who spoke was said at the start; what was said, at the end."""
+    who, word = torch.randint(6, (2048,)), torch.randint(6, (2048,))
+    x = 0.1 * torch.randn(2048, 40, 12)
+    x[:, 0, :6] += F.one_hot(who, 6)
+    x[:, -1, 6:] += F.one_hot(word, 6)
+    net = Last(nn.GRU, 12, 32, 12)
+    net.core.bias_ih_l0.data[32:64] = 4.0 if cured else -2.0
+
+    def loss_fn(net, batch):
+        a, b = net(batch[0]).chunk(2, dim=1)
+        return F.cross_entropy(a, batch[1]) + F.cross_entropy(b, batch[2])
+
+    return net, loss_fn, batched(x, who, word), lambda p: Adam(p, 2e-3)
+
+
+@setup("conv", "other", "learning rate", remedy="a rate of 0.003")
+def adam_a_thousand_times_too_slow(cured):
+    x, y = digits(1, 8, 8)
+    net = nn.Sequential(nn.Conv2d(1, 32, 3), nn.ReLU(), nn.Flatten(), nn.Linear(1152, 10))
+    return net, xent, batched(x, y), lambda p: Adam(p, 3e-3 if cured else 2e-5)
+
+
+@setup("mlp", "other", "weight decay", remedy="a decay of 1e-4")
+def decay_of_a_twentieth(cured):
+    x, y = digits()
+    net = nn.Sequential(nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 64), nn.ReLU())
+    net.append(nn.Linear(64, 10))
+    decay = 1e-4 if cured else 0.07
+    return net, xent, batched(x, y), lambda p: SGD(p, 0.1, momentum=0.9, weight_decay=decay)
+
+
+@setup("conv", "other", "detached", where=("0", "1"), remedy="filters that are trained")
+def few_filters_frozen(cured):
+    """Two random filters, and everything behind them has to make do."""
+    x, y = digits(1, 8, 8)
+    net = nn.Sequential(nn.Conv2d(1, 2, 3, stride=2), nn.ReLU(), nn.Conv2d(2, 2, 2), nn.ReLU())
+    net.append(nn.Flatten()).append(nn.Linear(8, 10))
+    net[:4].requires_grad_(cured)
+    return net, xent, batched(x, y), lambda p: Adam([q for q in p if q.requires_grad], 1e-2)

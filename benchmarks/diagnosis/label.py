@@ -10,7 +10,7 @@ Each set-up is trained as it is and with its remedy, from three seeds, for as ma
 - healthy: in every seed, it has a positive share of at least 9/10 of the cured run's.
 - ambiguous: everything else. Such set-ups are left out of the scores, and counted.
 
-What the author intended plays no part. Where training disagrees, training decides (`truth`).
+What the author intended plays no part. Where training disagrees, training decides (`truth` in score.py).
 """
 
 import itertools
@@ -27,6 +27,7 @@ HERE = Path(__file__).parent
 sys.path.append(str(HERE.parent))
 import records  # noqa: E402
 
+SOURCES = [HERE / "setups.py"]  # under the key; a run names its set-up's own source, too
 SEEDS = (0, 1, 2)
 FAULTY, HEALTHY = 2 / 3, 0.9
 
@@ -57,7 +58,7 @@ def train(setup, seed, cured, steps):
     return initial, losses
 
 
-def run(split, name, cured, seed):
+def run(split, name, source, cured, seed):
     setup = load(split)[name]
     initial, losses = train(setup, seed, cured, setup.steps)
     end = losses[-(len(losses) // 10) :]
@@ -93,18 +94,14 @@ def label(runs):
     return "ambiguous"
 
 
-def sources(split):
-    return HERE / "setups.py", HERE / f"{split}.py"
-
-
 def path(split):
     return HERE / "records" / f"labels_{split}.json"
 
 
 def settings(split):
     return [
-        {"name": name, "cured": cured, "seed": seed}
-        for name in load(split)
+        {"name": name, "source": setup.source, "cured": cured, "seed": seed}
+        for name, setup in load(split).items()
         for seed in SEEDS
         for cured in (False, True)
     ]
@@ -112,6 +109,4 @@ def settings(split):
 
 if __name__ == "__main__":
     split = sys.argv[1]
-    records.fill(
-        __file__, partial(run, split), settings(split), sources=sources(split), path=path(split)
-    )
+    records.fill(__file__, partial(run, split), settings(split), sources=SOURCES, path=path(split))

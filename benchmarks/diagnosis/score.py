@@ -18,10 +18,10 @@ import baselines
 import label
 import numpy as np
 import records
+from baselines import SOURCES, settings
 from scipy import stats
 from setups import load
 
-SEED = 0
 LOSS = "loss alone"
 
 
@@ -61,7 +61,7 @@ def plain(where):
     return list(where)
 
 
-def diagnosis(instrument, split, name, seed):
+def diagnosis(instrument, split, name, source, seed):
     """One call of the instrument; an error counts as an abstention, and is listed."""
     began = time.perf_counter()
     model, loss_fn, batches, optimizer = load(split)[name].build(seed)
@@ -214,10 +214,9 @@ def path(split):
     return label.HERE / "records" / f"instrument_{split}.json"
 
 
-def sources(split):
-    """Of the record: the set-ups, and vglib's files on diagnosis."""
-    vglib = label.HERE.parents[1] / "vglib"
-    return *label.sources(split), *sorted(vglib.glob("diagnosis*.py"))
+def sources():
+    """Of the record: vglib's files on diagnosis, and what a set-up is."""
+    return [*SOURCES, *sorted((label.HERE.parents[1] / "vglib").glob("diagnosis*.py"))]
 
 
 def main(split):
@@ -228,10 +227,9 @@ def main(split):
         print(f"no instrument: {error}")
         diagnoses = None
     else:
-        settings = [{"name": name, "seed": SEED} for name in load(split)]
         run = partial(diagnosis, diagnose, split)
-        first, *rest = sources(split)
-        records.fill(first, run, settings, sources=rest, path=path(split))
+        first, *rest = sources()
+        records.fill(first, run, settings(split), sources=rest, path=path(split))
         diagnoses = {one["settings"]["name"]: one["values"] for one in read(path(split))}
     print("\n".join(report(truth(split), fired, diagnoses)))
 

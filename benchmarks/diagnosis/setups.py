@@ -7,8 +7,11 @@ decorator; whether it is faulty is for label.py to find out.
 
 import functools
 import importlib
+import inspect
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from hashlib import sha256
 
 import torch
 from sklearn.datasets import load_digits
@@ -57,6 +60,30 @@ class SetUp:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             return self.make(cured)
+
+    @property
+    def source(self):
+        """A short hash over all that decides its training: so one can change alone."""
+        module = inspect.getmodule(self.make)
+        texts = {}
+
+        def take(thing):
+            text = inspect.getsource(thing)
+            if thing is self.make:
+                text = text[re.search(r"^def ", text, re.MULTILINE).start() :]  # without decorator
+            texts[thing.__name__] = text
+            for name in sorted(set(re.findall(r"\w+", text))):
+                used = vars(module).get(name)
+                if getattr(used, "__module__", None) == module.__name__ and name not in texts:
+                    take(used)
+                elif isinstance(used, str | list) and name.isupper():
+                    texts[name] = repr(used)
+
+        take(self.make)
+        if self.judge:
+            take(getattr(self.judge, "func", self.judge))
+        whole = "".join(texts[name] for name in sorted(texts)) + str(self.steps)
+        return sha256(whole.encode()).hexdigest()[:12]
 
 
 def collection():
