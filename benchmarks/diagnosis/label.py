@@ -10,7 +10,7 @@ Each set-up is trained as it is and with its remedy, from three seeds, for as ma
 - healthy: in every seed, it has a positive share of at least 9/10 of the cured run's.
 - ambiguous: everything else. Such set-ups are left out of the scores, and counted.
 
-What the author intended plays no part. Where training disagrees, training decides (`truth` in score.py).
+What the author intended plays no part. Where training disagrees, it decides (`truth` in score.py).
 """
 
 import itertools
