@@ -215,8 +215,9 @@ def path(split):
 
 
 def sources():
-    """Of the record: vglib's files on diagnosis, and what a set-up is."""
-    return [*SOURCES, *sorted((label.HERE.parents[1] / "vglib").glob("diagnosis*.py"))]
+    """What the instrument's record is keyed over: vglib's files on diagnosis, and setups.py."""
+    vglib = label.HERE.parents[1] / "vglib"
+    return [vglib / f"{name}.py" for name in ("anatomy", "diagnosis", "trials")] + SOURCES
 
 
 def main(split):
