@@ -1,0 +1,239 @@
+"""Scores of the rules, of the loss alone and of `vglib.diagnose`, side by side on one split.
+
+    python benchmarks/diagnosis/score.py development|holdout
+
+The instrument is called on what is not in its record yet (keyed over vglib's files on diagnosis and
+the set-ups), with seed 0, as the rules were. An alarm is a verdict of "gradient" or "other"; an
+abstention is none. Ambiguous set-ups are left out. An interval at a share is Wilson's, at a
+difference of F1 from a paired bootstrap over set-ups; both 95 %.
+"""
+
+import json
+import sys
+import time
+from functools import partial
+from pathlib import Path
+
+import baselines
+import label
+import numpy as np
+import records
+from baselines import SOURCES, settings
+from scipy import stats
+from setups import load
+
+LOSS = "loss alone"
+
+
+# Truth and predictions ---------------------------------------------------------------------------
+
+
+def read(path):
+    return json.loads(Path(path).read_text("utf-8"))["runs"]
+
+
+def truth(split):
+    """By name: label, and for a fault that its author meant, kind, cause and where."""
+    runs = read(label.path(split))
+    known = {}
+    for name, setup in load(split).items():
+        found = label.label([one for one in runs if one["settings"]["name"] == name])
+        meant = found == "faulty" and setup.kind != "healthy"
+        known[name] = {
+            "label": found,
+            "agrees": found == ("healthy" if setup.kind == "healthy" else "faulty"),
+            "family": setup.family,
+            "kind": setup.kind if meant else found,
+            "cause": setup.cause if meant else None,
+            "where": setup.where if meant else None,
+        }
+    return known
+
+
+def plain(where):
+    """Names of modules as a list, or ["lag", low, high] for a range of lags."""
+    if where is None:
+        return None
+    if isinstance(where, range):
+        return ["lag", where.start, where.stop - 1]
+    if isinstance(where, str):
+        return [where]
+    return list(where)
+
+
+def diagnosis(instrument, split, name, source, seed):
+    """One call of the instrument; an error counts as an abstention, and is listed."""
+    began = time.perf_counter()
+    model, loss_fn, batches, optimizer = load(split)[name].build(seed)
+    try:
+        found = instrument(model, loss_fn, batches, optimizer=optimizer, seed=seed)
+        values = {"verdict": found.verdict, "cause": found.cause, "where": plain(found.where)}
+    except Exception as error:
+        values = {"verdict": "error", "cause": None, "where": None, "error": repr(error)[:300]}
+    return {**values, "seconds": round(time.perf_counter() - began, 1)}
+
+
+def right_place(wanted, given):
+    """The first module named is one wanted, or inside it; or the ranges of lags overlap."""
+    if not given:
+        return False
+    if wanted[0] == "lag":
+        return given[0] == "lag" and given[1] <= wanted[2] and wanted[1] <= given[2]
+    return any(given[0] == name or given[0].startswith(f"{name}.") for name in wanted)
+
+
+# Scores ------------------------------------------------------------------------------------------
+
+
+def share(hits, total):
+    """ "0.91 [0.80, 0.97] (41/45)", with Wilson's interval."""
+    if not total:
+        return "none"
+    low, high = stats.binomtest(hits, total).proportion_ci(method="wilson")
+    return f"{hits / total:.2f} [{low:.2f}, {high:.2f}] ({hits}/{total})"
+
+
+def f1(problem, alarm, axis=-1):
+    """2 TP / (problems + alarms); 0 where there is neither."""
+    both = np.logical_and(problem, alarm).sum(axis=axis)
+    return 2 * both / np.maximum(np.sum(problem, axis=axis) + np.sum(alarm, axis=axis), 1)
+
+
+def f1_difference(problem, ours, theirs):
+    """F1 of ours less theirs, and its 95 % interval."""
+
+    def difference(problem, ours, theirs, axis=-1):
+        return f1(problem, ours, axis) - f1(problem, theirs, axis)
+
+    data = tuple(np.array(one, dtype=bool) for one in (problem, ours, theirs))
+    found = stats.bootstrap(
+        data, difference, paired=True, vectorized=True, method="percentile", random_state=0
+    )
+    return difference(*data), found.confidence_interval.low, found.confidence_interval.high
+
+
+def row(name, problem, alarm):
+    problem, alarm = np.array(problem, dtype=bool), np.array(alarm, dtype=bool)
+    both = int((problem & alarm).sum())
+    return (
+        f"{name:37} F1 {f1(problem, alarm):.2f}  precision {share(both, int(alarm.sum()))}  "
+        f"recall {share(both, int(problem.sum()))}"
+    )
+
+
+def recurrent_vanishing(one):
+    vanishing = one["kind"] == "gradient" and one["cause"] != "explosion"
+    return vanishing and one["family"] == "recurrent"
+
+
+def report(known, fired, diagnoses=None):
+    """Lines of text. ``known``: of `truth`. ``fired``: by set-up, which rules raised an alarm.
+    ``diagnoses``: by set-up, verdict, cause and where."""
+    labels = [one["label"] for one in known.values()]
+    counts = {kind: labels.count(kind) for kind in ("healthy", "faulty", "ambiguous")}
+    disagree = [
+        name for name, one in known.items() if one["label"] != "ambiguous" and not one["agrees"]
+    ]
+    yield f"{len(labels)} set-ups: {counts}; the training contradicts the author in {disagree}"
+    names = [name for name, one in known.items() if one["label"] != "ambiguous"]
+    sound = [name for name in names if known[name]["label"] == "healthy"]
+    forgetful = [name for name in names if recurrent_vanishing(known[name])]
+    alarms = {rule: [fired[name][rule] for name in names] for rule in baselines.RULES}
+    paths = dict(alarms)
+    if diagnoses:
+        verdicts = [diagnoses[name]["verdict"] for name in names]
+        alarms["diagnose"] = [verdict in ("gradient", "other") for verdict in verdicts]
+        paths["diagnose"] = [verdict == "gradient" for verdict in verdicts]
+    targets = {
+        "any problem": ([known[name]["label"] == "faulty" for name in names], alarms),
+        "the gradient path": ([known[name]["kind"] == "gradient" for name in names], paths),
+    }
+    for target, (problem, given) in targets.items():
+        yield f"\n{target}:"
+        for rule, alarm in given.items():
+            yield row(rule, problem, alarm)
+        if diagnoses:
+            yield "F1 of diagnose less that of"
+            for rule in baselines.RULES:
+                found, low, high = f1_difference(problem, given["diagnose"], given[rule])
+                yield f"  {rule:35} {found:+.2f} [{low:+.2f}, {high:+.2f}]"
+    yield "\nfalse alarms on healthy set-ups; recurrent vanishing that raised an alarm:"
+    for rule, alarm in alarms.items():
+        given = dict(zip(names, alarm, strict=True))
+        false = share(sum(given[name] for name in sound), len(sound))
+        caught = share(sum(given[name] for name in forgetful), len(forgetful))
+        yield f"{rule:37} {false}; {caught}"
+    if diagnoses:
+        yield from details(known, names, diagnoses)
+
+
+def details(known, names, diagnoses):
+    """What only the instrument says: kind, cause, where; and all that it got wrong."""
+    meant = [name for name in names if known[name]["cause"]]
+    placed = [name for name in meant if known[name]["where"]]
+    forgetful = [name for name in names if recurrent_vanishing(known[name])]
+
+    def count(chosen, right):
+        return share(sum(map(right, chosen)), len(chosen))
+
+    def kind(name):
+        return diagnoses[name]["verdict"] == known[name]["kind"]
+
+    def cause(name):
+        return diagnoses[name]["cause"] == known[name]["cause"]
+
+    def where(name):
+        return right_place(known[name]["where"], diagnoses[name]["where"])
+
+    def alarmed(name):
+        return diagnoses[name]["verdict"] in ("gradient", "other")
+
+    lags = [name for name in placed if known[name]["where"][0] == "lag"]
+    layers = [name for name in placed if name not in lags]
+    others = [name for name in meant if known[name]["kind"] == "other"]
+    yield "\ndiagnose:"
+    yield f"recurrent vanishing called gradient {count(forgetful, kind)}"
+    yield f"faults not the gradient's called other {count(others, kind)}"
+    for text, chosen in {"faults": meant, "faults alarmed at": [*filter(alarmed, meant)]}.items():
+        yield f"cause right, of {text} {count(chosen, cause)}"
+    for text, chosen in {"layer": layers, "lags": lags}.items():
+        yield f"{text} right, of faults {count(chosen, where)}"
+        yield f"{text} right, of faults alarmed at {count([*filter(alarmed, chosen)], where)}"
+    yield "\nset-up: known -> said"
+    for name in names:
+        one, said = known[name], diagnoses[name]
+        misplaced = name in placed and not where(name)
+        if one["kind"] != said["verdict"] or one["cause"] != said["cause"] or misplaced:
+            told = [said[key] for key in ("verdict", "cause", "where")]
+            yield f"{name}: {[one[key] for key in ('kind', 'cause', 'where')]} -> {told}"
+            if "error" in said:
+                yield f"  {said['error']}"
+
+
+def path(split):
+    return label.HERE / "records" / f"instrument_{split}.json"
+
+
+def sources():
+    """What the instrument's record is keyed over: vglib's files on diagnosis, and setups.py."""
+    vglib = label.HERE.parents[1] / "vglib"
+    return [vglib / f"{name}.py" for name in ("anatomy", "diagnosis", "trials")] + SOURCES
+
+
+def main(split):
+    fired = {one["settings"]["name"]: one["values"] for one in read(baselines.path(split))}
+    try:
+        from vglib.diagnosis import diagnose
+    except ImportError as error:
+        print(f"no instrument: {error}")
+        diagnoses = None
+    else:
+        run = partial(diagnosis, diagnose, split)
+        first, *rest = sources()
+        records.fill(first, run, settings(split), sources=rest, path=path(split))
+        diagnoses = {one["settings"]["name"]: one["values"] for one in read(path(split))}
+    print("\n".join(report(truth(split), fired, diagnoses)))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
