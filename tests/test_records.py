@@ -43,3 +43,16 @@ def test_a_record_grows_run_by_run_and_goes_on_where_it_stopped(tmp_path, monkey
     script.write_text("second version")
     records.fill(script, run, [{"depth": 1}])
     assert ran == [1, 3, 2, 1]
+
+
+def test_a_corner_of_degradation():
+    import degradation
+
+    settings = dict(depth=8, kind="batch norm", way="plain", epochs=5)
+    kept = next(one["values"] for one in recorded("degradation") if one["settings"] == settings)
+    again = degradation.run(**settings)
+    # Before the first step only rounding differs; training for 55 steps spreads it.
+    assert [r[0] for r in again["ratios"]] == pytest.approx([r[0] for r in kept["ratios"]], 0.01)
+    assert sorted(again["errors"])[2] == pytest.approx(sorted(kept["errors"])[2], abs=0.02)
+    assert again["rate"] in (0.03, 0.1, 0.3)  # a step on the grid to either side
+    assert kept["rate"] == 0.1
