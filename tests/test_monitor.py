@@ -1,3 +1,6 @@
+import gc
+import weakref
+
 import numpy as np
 import pytest
 import torch
@@ -307,3 +310,18 @@ def test_agrees_with_the_probe_at_any_size(
         loop(net, some)
     rtol = 1e-3 if dtype == torch.float32 else 1e-9
     np.testing.assert_allclose(monitor.record().delta, flow.delta, rtol=rtol, atol=0)
+
+
+def test_outputs_are_freed_with_the_step():
+    """No reference cycle keeps them until the garbage collector comes round."""
+    net = nn.Sequential(nn.Linear(4, 8), nn.ReLU(inplace=True), nn.Linear(8, 2))
+    kept = []
+    handle = net[0].register_forward_hook(lambda m, a, output: kept.append(weakref.ref(output)))
+    gc.disable()
+    try:
+        with Monitor(net, every=1):
+            net(torch.randn(3, 4)).sum().backward()
+        assert kept[0]() is None
+    finally:
+        gc.enable()
+        handle.remove()

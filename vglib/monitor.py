@@ -249,6 +249,7 @@ class _Output:
         """The gradient; what `retain_grad` left on the model's own tensor is taken away."""
         if self.attached and not self.careful:
             self.delta, self.tensor.grad = self.tensor.grad, None
+        self.tensor = None  # its hook holds us, and the two would keep each other alive
         return self.delta
 
 
