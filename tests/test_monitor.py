@@ -226,6 +226,8 @@ def test_saturation_is_what_the_probe_sees(batch):
     with Monitor(net, every=1, saturation=True) as monitor:
         loop(net, batch)
     np.testing.assert_allclose(monitor.record().saturated, expected.saturated)
+    np.testing.assert_allclose(monitor.record().slope, expected.slope, rtol=1e-6, atol=0)
+    assert set(monitor.record().activations) == {"tanh"}
     np.testing.assert_allclose(monitor.record().dead, expected.dead)
 
 
