@@ -2,6 +2,7 @@
 
 import json
 
+import long_lags
 import pytest
 import records
 
@@ -43,3 +44,19 @@ def test_a_record_grows_run_by_run_and_goes_on_where_it_stopped(tmp_path, monkey
     script.write_text("second version")
     records.fill(script, run, [{"depth": 1}])
     assert ran == [1, 3, 2, 1]
+
+
+def test_a_run_of_long_lags_comes_out_again():
+    wanted = dict(contender="LSTM, chrono", task="recall", lag=20, seed=0)
+    (one,) = [one for one in recorded("long_lags") if wanted.items() <= one["settings"].items()]
+    again, kept = long_lags.run(**one["settings"]), one["values"]
+    # Rounding differs between processors, and the score is looked at every 50 steps.
+    assert abs(again["steps"] - kept["steps"]) <= 100
+    assert min(again["test_score"], kept["test_score"]) > 0.95
+
+
+def test_long_lags_has_every_run_at_the_best_rate_of_its_grid():
+    settings = [one["settings"] for one in recorded("long_lags")]
+    wanted = long_lags.GRID + long_lags.compared(recorded("long_lags"))
+    assert len(settings) == len(wanted)
+    assert all(one in settings for one in wanted)
