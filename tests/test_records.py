@@ -2,6 +2,8 @@
 
 import json
 
+import degradation
+import long_lags
 import pytest
 import records
 
@@ -46,8 +48,6 @@ def test_a_record_grows_run_by_run_and_goes_on_where_it_stopped(tmp_path, monkey
 
 
 def test_a_corner_of_degradation():
-    import degradation
-
     settings = dict(depth=8, kind="batch norm", way="plain", epochs=5)
     kept = next(one["values"] for one in recorded("degradation") if one["settings"] == settings)
     again = degradation.run(**settings)
@@ -56,3 +56,19 @@ def test_a_corner_of_degradation():
     assert sorted(again["errors"])[2] == pytest.approx(sorted(kept["errors"])[2], abs=0.02)
     assert again["rate"] in (0.03, 0.1, 0.3)  # a step on the grid to either side
     assert kept["rate"] == 0.1
+
+
+def test_a_run_of_long_lags_comes_out_again():
+    wanted = dict(contender="LSTM, chrono", task="recall", lag=20, seed=0)
+    (one,) = [one for one in recorded("long_lags") if wanted.items() <= one["settings"].items()]
+    again, kept = long_lags.run(**one["settings"]), one["values"]
+    # Rounding differs between processors, and the score is looked at every 50 steps.
+    assert abs(again["steps"] - kept["steps"]) <= 100
+    assert min(again["test_score"], kept["test_score"]) > 0.95
+
+
+def test_long_lags_has_every_run_at_the_best_rate_of_its_grid():
+    settings = [one["settings"] for one in recorded("long_lags")]
+    wanted = long_lags.GRID + long_lags.compared(recorded("long_lags"))
+    assert len(settings) == len(wanted)
+    assert all(one in settings for one in wanted)
