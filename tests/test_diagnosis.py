@@ -367,6 +367,21 @@ def test_rescaled_layers_have_outputs_of_size_one(batches):
             assert float(x.detach().square().mean() ** 0.5) == pytest.approx(1, rel=0.01)
 
 
+def test_own_layers_and_in_place_activations_are_rescaled_too(batches):
+    class Own(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.weight = nn.Parameter(0.01 * torch.randn(64, 64))
+
+        def forward(self, x):
+            return (x @ self.weight).relu_()
+
+    model = nn.Sequential(*(Own() for _ in range(6)), nn.Linear(64, 10))
+    found = diagnose(model, classify, batches)
+    assert (found.verdict, found.cause) == ("gradient", "weight scale")
+    assert found.evidence["learnt"]["weights rescaled layer by layer"] > 0.5
+
+
 def test_opened_gates_forget_within_the_longest_lag():
     lstm = nn.LSTM(3, 4000)
     with set_aside(0):

@@ -29,6 +29,7 @@ HALF = 0.5  # of the blind loss gone: no doubt that there is something to learn
 CARRIED = 0.02  # of the blind loss on new batches; less is chance
 LONGER = 3  # times as many steps, before a run is accused, or where nothing has helped
 LOST = 1.0  # decades of the gradient lost on its way down, before the path is suspected
+UNCONFIRMED = 2.0  # decades lost, before the path is accused without a trial that helps
 FORGOTTEN = 2.0  # decades lost from the last time step to the first
 EXPLODED = 2.0  # decades gained
 FULL = 0.5  # share of saturated units above which a layer is taken for saturated
@@ -395,8 +396,10 @@ class _Examination:
     def _accuse(self):
         helped = self._best() >= NOTICED
         helpers = {name for name in self.remedies if helped and self._share(name) > ENOUGH}
+        # A vanished gradient falls below ε as well: then ε is no more than a symptom.
+        starved = "path" in helpers and self.path and self.path.lost > LOST
         for cause in ("low precision", "weight decay", "optimizer epsilon", "data"):
-            if cause in helpers:
+            if cause in helpers and not (cause == "optimizer epsilon" and starved):
                 return self._is(cause, trial=cause)
         if self.body.halves and self.plain.unmoved > 0.5:
             share = f"{self.plain.unmoved:.0%} of the weights do not move"
@@ -417,10 +420,11 @@ class _Examination:
             return self._is("explosion", where=self._lags(1), trial="memory")
         if path and path.growth > EXPLODED:
             return self._is("explosion", where=path.growing(), trial="path")
-        if may_be and path and path.lost > LOST:
+        if may_be and path and path.lost > (LOST if helpers else UNCONFIRMED):
             cause, names = path.fault(body.gains)
             return self._is(cause, where=names, trial="path")
-        may_be = "memory" in helpers or not helpers
+        # Rescaling reaches the layers of a cell that is written out.
+        may_be = helpers <= {"memory", "path"}
         if may_be and min(self.by_lag.values(), default=0.0) < -FORGOTTEN:
             return self._is(self._memory_cause(), where=self._lags(-1), trial="memory")
         if body.flat_loss and not self.paired:

@@ -20,7 +20,8 @@ from vglib.probes import eager, norm, places
 
 STEPS = 100  # of one trial
 JUDGED = 8  # batches over which the loss is averaged at the end
-_SCALED = nn.Linear | nn.Conv1d | nn.Conv2d | nn.Conv3d | nn.ConvTranspose1d | nn.ConvTranspose2d
+# Modules whose output is not their weight times their input.
+_OTHERWISE = nn.RNNBase | nn.RNNCellBase | nn.MultiheadAttention | nn.Embedding | nn.EmbeddingBag
 
 
 @dataclass(frozen=True)
@@ -204,11 +205,24 @@ def is_paired(case):
     return not abs(seen[0] - seen[1]) <= 1e-6 * abs(seen[0])  # also where it is not finite
 
 
+def _units(module, z):
+    """The axis of an output that counts units: the last one, or the second for convolutions."""
+    return 1 if module.weight.ndim > 2 else z.ndim - 1
+
+
+def _scales(module):
+    """Whether a module is a Linear, a Conv, or one of the reader's own of their kind."""
+    weight = getattr(module, "weight", None)
+    own = isinstance(weight, nn.Parameter) and weight.ndim > 1
+    return own and not isinstance(module, _OTHERWISE)
+
+
 def odd_matrices(model):
     """Matrices outside Linear and Conv layers that are far from unit size: name → (it, size)s."""
     found = {}
     for name, module in model.named_modules():
-        if isinstance(module, _SCALED | nn.RNNBase | nn.RNNCellBase | nn.MultiheadAttention):
+        recurrent = isinstance(module, nn.RNNBase | nn.RNNCellBase | nn.MultiheadAttention)
+        if recurrent or _scales(module):
             continue
         for p in module.parameters(recurse=False):
             size = norm(p) / max(p.shape) ** 0.5 if p.ndim == 2 else 1.0
@@ -235,25 +249,29 @@ def rescale(case, model):
         if name in done:
             return None
         done.add(name)
-        units = z.ndim - 1 if isinstance(module, nn.Linear) else 1
+        units = _units(module, z)
         other = [axis for axis in range(z.ndim) if axis != units]
         if not float(z.std()) > 1e-9 * float(z.abs().max()):
             nn.init.orthogonal_(module.weight)
             z = module.forward(*arguments)
         mean = z.mean(dim=other, keepdim=True)
         rest = z - mean
-        if module.bias is None or mean.square().mean() < 3 * rest.square().mean():
+        bias = getattr(module, "bias", None)
+        if bias is None or mean.square().mean() < 3 * rest.square().mean():
             mean, rest = torch.zeros_like(mean), z
         size = float(rest.square().mean() ** 0.5)
         if not 0 < size < math.inf:
             return None
         module.weight /= size
-        if module.bias is not None:
-            module.bias.copy_((module.bias - mean.flatten()) / size)
-        return (rest / size).requires_grad_()
+        if bias is not None:
+            bias.copy_((bias - mean.flatten()) / size)
+        # Neither without gradients, of which checkpoints complain, nor a leaf, which nothing may
+        # overwrite.
+        with torch.enable_grad():
+            return (rest / size).requires_grad_().clone()
 
     for name, module in list(layers_of(model).items())[:-1]:
-        if isinstance(module, _SCALED) and module.weight.requires_grad:
+        if _scales(module) and module.weight.requires_grad:
             handles.append(module.register_forward_hook(partial(hook, name)))
     case.loss_fn(model, case.batches[0])
     for handle in handles:
@@ -264,12 +282,12 @@ def normalise(model):
     """Batch normalisation without parameters after each Linear and Conv layer but the last."""
 
     def hook(module, arguments, z):
-        if isinstance(module, nn.Linear):
-            return F.batch_norm(z.flatten(0, -2), None, None, training=True).view_as(z)
-        return F.batch_norm(z, None, None, training=True)
+        if _units(module, z) == 1:
+            return F.batch_norm(z, None, None, training=True)
+        return F.batch_norm(z.flatten(0, -2), None, None, training=True).view_as(z)
 
     for module in list(layers_of(model).values())[:-1]:
-        if isinstance(module, _SCALED):
+        if _scales(module):
             module.register_forward_hook(hook)
 
 

@@ -1,6 +1,10 @@
 """Scores of the rules, of the loss alone and of `vglib.diagnose`, side by side on one split.
 
-    python benchmarks/diagnosis/score.py development|holdout
+    python benchmarks/diagnosis/score.py development|holdout [frozen]
+
+With `frozen`, the answers are those of the instrument of commit a650881, which was frozen before it
+met the hold-out; later versions have been mended in the light of it, so that only the frozen scores
+on the hold-out are clean.
 
 The instrument is called on what is not in its record yet (keyed over vglib's files on diagnosis and
 the set-ups), with seed 0, as the rules were. An alarm is a verdict of "gradient" or "other"; an
@@ -21,6 +25,8 @@ import records
 from baselines import SOURCES, settings
 from scipy import stats
 from setups import load
+
+from vglib.diagnosis import diagnose
 
 LOSS = "loss alone"
 
@@ -210,8 +216,8 @@ def details(known, names, diagnoses):
                 yield f"  {said['error']}"
 
 
-def path(split):
-    return label.HERE / "records" / f"instrument_{split}.json"
+def path(split, version="instrument"):
+    return label.HERE / "records" / f"{version}_{split}.json"
 
 
 def sources():
@@ -220,20 +226,16 @@ def sources():
     return [vglib / f"{name}.py" for name in ("anatomy", "diagnosis", "trials")] + SOURCES
 
 
-def main(split):
+def main(split, frozen=""):
     fired = {one["settings"]["name"]: one["values"] for one in read(baselines.path(split))}
-    try:
-        from vglib.diagnosis import diagnose
-    except ImportError as error:
-        print(f"no instrument: {error}")
-        diagnoses = None
-    else:
+    answers = path(split, frozen or "instrument")
+    if not frozen:
         run = partial(diagnosis, diagnose, split)
         first, *rest = sources()
-        records.fill(first, run, settings(split), sources=rest, path=path(split))
-        diagnoses = {one["settings"]["name"]: one["values"] for one in read(path(split))}
+        records.fill(first, run, settings(split), sources=rest, path=answers)
+    diagnoses = {one["settings"]["name"]: one["values"] for one in read(answers)}
     print("\n".join(report(truth(split), fired, diagnoses)))
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(*sys.argv[1:])
