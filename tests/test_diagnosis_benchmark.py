@@ -1,5 +1,7 @@
 """The labelled benchmark: complete, relabelled in a corner, and scored right on made-up answers."""
 
+import functools
+import inspect
 import json
 import math
 
@@ -11,6 +13,7 @@ import records
 import score
 from setups import CAUSES, SPLITS, load
 
+inspect.getsource = functools.cache(inspect.getsource)  # it parses a whole file for each class
 ALL = [(split, name) for split in SPLITS for name in load(split)]
 
 

@@ -1,4 +1,8 @@
-"""Set-ups kept aside: looked at by nobody who sets a threshold of the instrument."""
+"""Set-ups kept aside: looked at by nobody who sets a threshold of the instrument.
+
+One was altered after a first labelling (`almost_done`, whose remedy was another network); all
+others stand as first written, ambiguous or not.
+"""
 
 import math
 from collections import OrderedDict
