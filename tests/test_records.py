@@ -2,8 +2,12 @@
 
 import json
 
+import numpy as np
 import pytest
 import records
+import stalled_data
+import stalled_long
+import stalled_rates
 
 from vglib.claims import recorded
 
@@ -43,3 +47,34 @@ def test_a_record_grows_run_by_run_and_goes_on_where_it_stopped(tmp_path, monkey
     script.write_text("second version")
     records.fill(script, run, [{"depth": 1}])
     assert ran == [1, 3, 2, 1]
+
+
+def kept(name, **settings):
+    (values,) = (one["values"] for one in recorded(name) if one["settings"] == settings)
+    return values
+
+
+# Training is not the same on every processor. The margins are those of five seeds: their steps
+# differ by a factor of up to 1.6 within a run, their test accuracies by a few hundredths.
+
+
+def test_a_rate_of_the_stalled_lesson_again():
+    settings = {"depth": 2, "activation": "tanh", "twin": "healthy", "rate": 0.1}
+    before, now = kept("stalled_rates", **settings), stalled_rates.run(**settings)
+    assert 1 / 1.6 < np.mean(now["steps"]) / np.mean(before["steps"]) < 1.6
+
+
+def test_the_beginning_of_a_long_run_of_the_stalled_lesson_again():
+    before = kept("stalled_long", depth=8, steps=100_000)
+    now = stalled_long.run(depth=8, steps=500)
+    first = [losses[0] for losses in before["loss"]]
+    assert [losses[0] for losses in now["loss"]] == pytest.approx(first, rel=0.01)  # a plateau
+    assert now["steps"] == [None] * 5
+
+
+def test_a_draw_of_the_stalled_lesson_again():
+    settings = {"depth": 2, "activation": "tanh", "draw": 900}
+    before = kept("stalled_data", **settings)
+    now = stalled_data.run(**settings, counts=[100])
+    assert now["examples"] == before["examples"][1:2]
+    assert now["accuracy"] == pytest.approx(before["accuracy"][1:2], abs=0.06)
