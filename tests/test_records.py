@@ -3,6 +3,7 @@
 import json
 
 import degradation
+import diagnosis_scores
 import long_lags
 import numpy as np
 import pytest
@@ -54,6 +55,14 @@ def test_a_record_grows_run_by_run_and_goes_on_where_it_stopped(tmp_path, monkey
 def kept(name, **settings):
     (values,) = (one["values"] for one in recorded(name) if one["settings"] == settings)
     return values
+
+
+@pytest.mark.parametrize("split", ["development", "holdout"])
+def test_scores_of_the_instrument_again(split):
+    again, before = diagnosis_scores.run(split), kept("diagnosis_scores", split=split)
+    difference = "F1 over the loss alone"
+    assert again.pop(difference) == pytest.approx(before.pop(difference), rel=1e-9)
+    assert again == before
 
 
 def test_a_corner_of_degradation():

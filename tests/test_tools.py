@@ -12,7 +12,7 @@ from tools import lessons as tool
 from tools.retarget import address, pages, retarget
 
 SOURCE = """# run.json; the course's own: from vglib import (nets,
-# tasks)
+# tasks); Rule("C1")
 import os
 
 print("seed", os.environ["VGLIB_SEED"], os.environ["OMP_NUM_THREADS"])"""
@@ -80,7 +80,7 @@ def test_what_no_cell_uses_changes_nothing(course):
     record(course, "another.json")
     (course / "vglib" / "plots.py").write_text("depth = 2\n")
     with (course / "vglib" / "claims.toml").open("a") as claims:
-        claims.write('lesson = "causes/one"\n')
+        claims.write('lesson = "causes/one"\n[C2]\nwording = "It explodes."\n')
     assert tool.is_fresh(lesson(course))
 
 

@@ -56,8 +56,9 @@ def key(notebook):
     digest = sha256(json.dumps(cells).encode())
     code = "".join(source for source, _ in cells)
     records = (ROOT / "vglib" / "records").glob("*.json")
-    claims = ROOT / "vglib" / "claims.toml"  # of this only the wordings appear in outputs
-    wordings = [claim["wording"] for claim in tomllib.loads(claims.read_text("utf-8")).values()]
+    # Of the claims, outputs show the wordings of those that the code names.
+    claims = tomllib.loads((ROOT / "vglib" / "claims.toml").read_text("utf-8"))
+    wordings = [claim["wording"] for name, claim in claims.items() if f'"{name}"' in code]
     digest.update(json.dumps(wordings).encode())
     files = imported(code) | set((ROOT / "vglib").glob("*.js"))
     files |= {path for path in records if f'recorded("{path.stem}")' in code}

@@ -129,7 +129,7 @@ SCHEMA = {
 }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Diagnosis:
     """What `diagnose` found; it prints as text, and in a notebook as a table with a picture.
 
@@ -166,6 +166,8 @@ class Diagnosis:
     def __str__(self):
         return "\n".join(f"{heading:8} {text}" for heading, text in self._rows())
 
+    __repr__ = __str__
+
     def _repr_html_(self):
         rows = "".join(
             f"<tr><th scope='row' style='text-align:left'>{heading}</th>"
@@ -194,9 +196,8 @@ class Diagnosis:
         figure.savefig(buffer, format="png", dpi=80, facecolor="white")
         plt.close(figure)
         alt = f"Loss by step and size of the gradient by {'lag' if by_lag else 'layer'}."
-        return (
-            f"<img alt='{alt}' src='data:image/png;base64,{b64encode(buffer.getvalue()).decode()}'>"
-        )
+        data = f"data:image/png;base64,{b64encode(buffer.getvalue()).decode()}"
+        return f"<img style='max-width:100%' alt='{alt}' src='{data}'>"
 
     def as_json(self):
         """Plain data in the form of `SCHEMA`; a number that is not finite becomes None."""
@@ -491,6 +492,8 @@ class _Examination:
             grown = max(lost, path.growth if path else 0.0)
             return f"On its way the gradient grows by {grown:.0f} decades."
         if cause in ("activation", "weight scale", "dead units", "depth") and path:
+            if path.delta[0] == 0:
+                return "Nothing of the gradient arrives at the first layer."
             return f"On its way to the first layer the gradient loses {path.lost:.1f} decades."
         return REASONS.get(cause, "The gradient gets through; what it is used for does not work.")
 
