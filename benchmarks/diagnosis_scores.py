@@ -10,8 +10,8 @@ from pathlib import Path
 import records
 
 sys.path.append(str(Path(__file__).parent / "diagnosis"))
-import baselines  # noqa: E402
-import score  # noqa: E402
+import baselines
+import score
 
 RULES = {"loss alone": score.LOSS, "VanishingGradient": "SageMaker VanishingGradient"}
 SETTINGS = [{"split": split} for split in ("development", "holdout")]
