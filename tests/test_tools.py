@@ -11,7 +11,7 @@ from nbclient.exceptions import CellExecutionError
 from tools import lessons as tool
 from tools.retarget import address, pages, retarget
 
-SOURCE = """# run.json; the course's own: from vglib import (nets,
+SOURCE = """# recorded("run"); the course's own: from vglib import (nets,
 # tasks); Rule("C1")
 import os
 
