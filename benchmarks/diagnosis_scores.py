@@ -27,7 +27,7 @@ def run(split):
     faulty = [name for name in known if known[name]["label"] == "faulty"]
     healthy = [name for name in known if name not in faulty]
     alarms = {rule: {n for n in known if fired[n][name]} for rule, name in RULES.items()}
-    alarms["diagnose"] = {n for n in known if said[n]["verdict"] in ("gradient", "other")}
+    alarms["diagnose"] = {n for n in known if score.is_alarm(said[n])}
     problem = [name in faulty for name in known]
     ours = [name in alarms["diagnose"] for name in known]
     theirs = [name in alarms["loss alone"] for name in known]

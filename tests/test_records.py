@@ -79,10 +79,10 @@ def test_a_corner_of_degradation():
 def test_a_run_of_long_lags_comes_out_again():
     wanted = dict(contender="LSTM, chrono", task="recall", lag=20, seed=0)
     (one,) = [one for one in recorded("long_lags") if wanted.items() <= one["settings"].items()]
-    again, kept = long_lags.run(**one["settings"]), one["values"]
+    again, known = long_lags.run(**one["settings"]), one["values"]
     # Rounding differs between processors, and the score is looked at every 50 steps.
-    assert abs(again["steps"] - kept["steps"]) <= 100
-    assert min(again["test_score"], kept["test_score"]) > 0.95
+    assert abs(again["steps"] - known["steps"]) <= 100
+    assert min(again["test_score"], known["test_score"]) > 0.95
 
 
 def test_long_lags_has_every_run_at_the_best_rate_of_its_grid():

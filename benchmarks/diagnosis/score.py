@@ -132,7 +132,12 @@ def recurrent_vanishing(one):
     return vanishing and one["family"] == "recurrent"
 
 
-def report(known, fired, diagnoses=None):
+def is_alarm(said):
+    """Whether an answer of the instrument says that something is wrong."""
+    return said["verdict"] in ("gradient", "other")
+
+
+def report(known, fired, diagnoses):
     """Lines of text. ``known``: of `truth`. ``fired``: by set-up, which rules raised an alarm.
     ``diagnoses``: by set-up, verdict, cause and where."""
     labels = [one["label"] for one in known.values()]
@@ -146,10 +151,8 @@ def report(known, fired, diagnoses=None):
     forgetful = [name for name in names if recurrent_vanishing(known[name])]
     alarms = {rule: [fired[name][rule] for name in names] for rule in baselines.RULES}
     paths = dict(alarms)
-    if diagnoses:
-        verdicts = [diagnoses[name]["verdict"] for name in names]
-        alarms["diagnose"] = [verdict in ("gradient", "other") for verdict in verdicts]
-        paths["diagnose"] = [verdict == "gradient" for verdict in verdicts]
+    alarms["diagnose"] = [is_alarm(diagnoses[name]) for name in names]
+    paths["diagnose"] = [diagnoses[name]["verdict"] == "gradient" for name in names]
     targets = {
         "any problem": ([known[name]["label"] == "faulty" for name in names], alarms),
         "the gradient path": ([known[name]["kind"] == "gradient" for name in names], paths),
@@ -158,19 +161,17 @@ def report(known, fired, diagnoses=None):
         yield f"\n{target}:"
         for rule, alarm in given.items():
             yield row(rule, problem, alarm)
-        if diagnoses:
-            yield "F1 of diagnose less that of"
-            for rule in baselines.RULES:
-                found, low, high = f1_difference(problem, given["diagnose"], given[rule])
-                yield f"  {rule:35} {found:+.2f} [{low:+.2f}, {high:+.2f}]"
+        yield "F1 of diagnose less that of"
+        for rule in baselines.RULES:
+            found, low, high = f1_difference(problem, given["diagnose"], given[rule])
+            yield f"  {rule:35} {found:+.2f} [{low:+.2f}, {high:+.2f}]"
     yield "\nfalse alarms on healthy set-ups; recurrent vanishing that raised an alarm:"
     for rule, alarm in alarms.items():
         given = dict(zip(names, alarm, strict=True))
         false = share(sum(given[name] for name in sound), len(sound))
         caught = share(sum(given[name] for name in forgetful), len(forgetful))
         yield f"{rule:37} {false}; {caught}"
-    if diagnoses:
-        yield from details(known, names, diagnoses)
+    yield from details(known, names, diagnoses)
 
 
 def details(known, names, diagnoses):
@@ -192,7 +193,7 @@ def details(known, names, diagnoses):
         return right_place(known[name]["where"], diagnoses[name]["where"])
 
     def alarmed(name):
-        return diagnoses[name]["verdict"] in ("gradient", "other")
+        return is_alarm(diagnoses[name])
 
     lags = [name for name in placed if known[name]["where"][0] == "lag"]
     layers = [name for name in placed if name not in lags]
