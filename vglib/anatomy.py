@@ -28,13 +28,13 @@ class Anatomy:
     precision. ``lags``: for layers that carry a state from
     step to step, the gradient of a random projection of the last output, by lag, over its value at
     lag 0. ``gated``: those of them that have gates; ``squashed``: those that pass their state
-    through a sigmoid. ``idle``: modules that ran, and whose trainable
-    parameters get no gradient. ``peaked``: layers that ran just before a softmax that gives nearly
-    all to one entry. ``flat_loss``: whether an activation in the loss itself is saturated.
+    through a sigmoid. ``idle``: modules that ran, and whose trainable parameters get no gradient.
+    ``peaked``: layers that ran just before a softmax that gives nearly all to one entry.
+    ``flat_loss``: whether an activation in the loss itself is saturated.
     ``constant``: whether all examples are the same to the model; ``finite``: whether its inputs
     are; ``unscaled``: whether some are far from unit size, ``unscaled_batch`` whether anything in
-    the batch is. ``outside``: parameters that are not the
-    model's, as those of a GAN's other network.
+    the batch is. ``outside``: parameters that are not the model's, as those of a GAN's other
+    network.
     """
 
     entries: dict

@@ -242,20 +242,18 @@ def diagnose(model, loss_fn, batches, *, optimizer=None, seed=0):
         own = _own_copy(model, loss_fn, kept[0])
         case = Case(own, loss_fn, kept, optimizer or course_optimizer, seed)
         if not any(p.requires_grad for p in own.parameters()):
-            return _detached((), "No parameter of the model is trainable.")
+            return _at_once("detached", "No parameter of the model is trainable.")
         if any(isinstance(each, torch.optim.LBFGS) for each in case.optimizers(own)):
             raise ValueError("diagnose takes plain steps; LBFGS needs a closure: give another")
         body = anatomy(copy.deepcopy(own), loss_fn, kept[0])
         try:
             if not body.finite:
-                return Diagnosis(
-                    "other", "Some inputs are not finite.", "data", remedy=ADVICE["data"]
-                )
+                return _at_once("data", "Some inputs are not finite.")
             if body.constant:
-                reason = "All inputs of a batch are the same to the model."
-                return Diagnosis("other", reason, "data", remedy=ADVICE["data"])
+                return _at_once("data", "All inputs of a batch are the same to the model.")
             if body.idle:
-                return _detached(body.idle, "Modules ran whose parameters get no gradient.")
+                reason = "Modules ran whose parameters get no gradient."
+                return _at_once("detached", reason, body.idle)
             return _Examination(case, body).diagnosis()
         finally:
             for parameter, gradient in body.outside:
@@ -278,8 +276,9 @@ def _own_copy(model, loss_fn, batch):
     return own
 
 
-def _detached(names, reason):
-    return Diagnosis("other", reason, "detached", names, remedy=ADVICE["detached"])
+def _at_once(cause, reason, where=()):
+    """A diagnosis that needs no training."""
+    return Diagnosis(VERDICTS[cause], reason, cause, where, remedy=ADVICE[cause])
 
 
 class _Examination:
@@ -565,15 +564,18 @@ class _Path:
         return _log(self.delta.max()) - _log(self.delta[-1])
 
     @property
+    def _two_sided(self):
+        """Where an activation with two flat sides follows."""
+        return np.array([a is not None and a not in _RECTIFIERS for a in self.activations])
+
+    @property
     def _full(self):
-        """Where an activation with two flat sides is saturated."""
-        two_sided = np.array([a is not None and a not in _RECTIFIERS for a in self.activations])
-        return two_sided & (self.saturated > FULL)
+        """Where such an activation is saturated."""
+        return self._two_sided & (self.saturated > FULL)
 
     def is_saturated(self):
         """Whether most activations are, or the one that loses most of the gradient."""
-        curved = np.array([a is not None and a not in _RECTIFIERS for a in self.activations])
-        if curved.any() and self._full.sum() > curved.sum() / 2:
+        if self._full.sum() > self._two_sided.sum() / 2:
             return True
         drops = np.diff(self.reach)
         return bool(self.lost > LOST and self._full[:-1][drops > LOST].any())

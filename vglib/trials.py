@@ -3,7 +3,7 @@
 import copy
 import math
 import random
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple
@@ -14,7 +14,7 @@ from torch import nn
 from torch.nn import functional as F
 from torch.utils._pytree import tree_leaves, tree_map
 
-from vglib.anatomy import layers_of
+from vglib.anatomy import HALVES, layers_of
 from vglib.monitor import Monitor, MonitorRecord
 from vglib.probes import eager, norm, places
 
@@ -104,7 +104,7 @@ def run(case, remedy=None, *, steps=STEPS, batches=None, judged=None):
             remedy.group(group)
     _start_again(case.seed)
     losses, watch, moved = [], _watching(model, steps), (0.0, 0.0)
-    with watch or _nothing():
+    with watch or nullcontext():
         for step in range(steps):
             for each in optimizers:
                 each.zero_grad()
@@ -127,11 +127,6 @@ def run(case, remedy=None, *, steps=STEPS, batches=None, judged=None):
         unmoved=moved[1],
         record=watch and watch.record(),
     )
-
-
-@contextmanager
-def _nothing():
-    yield
 
 
 def _watching(model, steps):
@@ -163,11 +158,8 @@ def _judge(case, model, batches):
         dealt.append(sizes[0])
         return tree_map(partial(_reorder, torch.randperm(sizes[0])), output)
 
-    handle = model.register_forward_hook(deal)
-    try:
+    with model.register_forward_hook(deal):
         blind = _mean_loss(case, model, chosen)
-    finally:
-        handle.remove()
     return loss if math.isfinite(loss) else math.inf, blind if dealt else math.nan
 
 
@@ -196,12 +188,9 @@ def is_paired(case):
         return tree_map(shaken, output)
 
     for dealt in (False, True):
-        handle = model.register_forward_hook(partial(made_up, dealt))
         _start_again(case.seed)
-        try:
+        with model.register_forward_hook(partial(made_up, dealt)):
             seen.append(_mean_loss(case, model, case.batches[:1]))
-        finally:
-            handle.remove()
     return not abs(seen[0] - seen[1]) <= 1e-6 * abs(seen[0])  # also where it is not finite
 
 
@@ -332,7 +321,7 @@ def in_single_precision(model):
     """Weights in float32, and inputs of half precision with them."""
 
     def widened(leaf):
-        half = isinstance(leaf, torch.Tensor) and leaf.dtype in (torch.float16, torch.bfloat16)
+        half = isinstance(leaf, torch.Tensor) and leaf.dtype in HALVES
         return leaf.float() if half else leaf
 
     model.float()
