@@ -17,15 +17,8 @@ from vglib.probes import ActivationCalls, eager, norm, places
 # is taken again in float64.
 _DOUBTFUL, _HUGE = 1e-15, 1e18
 _SMALL = 10_000  # entries; for tensors up to this size, one call for many beats a call for each
-_WHAT = (
-    "delta",
-    "signal",
-    "gradient",
-    "update",
-    "slope",
-    "saturated",
-    "dead",
-)  # the rows of a sample
+# The rows of a sample, in the order of its array.
+_WHAT = ("delta", "signal", "gradient", "update", "slope", "saturated", "dead")
 
 
 @dataclass(frozen=True)

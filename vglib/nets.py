@@ -53,7 +53,7 @@ INITS = {
 }
 CONNECTIONS = ("plain", "residual", "highway", "dense")
 NORMALIZATIONS = (None, "batch", "layer")
-GATE_BIAS = -2.0  # highway layers start by carrying: Srivastava et al. (2015) use -1 to -4
+GATE_BIAS = -2.0  # highway layers start by carrying: Srivastava et al. (2015) suggest -1 to -3
 
 
 class Layer(nn.Module):
