@@ -15,7 +15,7 @@ import setups
 from setups import CAUSES, load
 
 inspect.getsource = functools.cache(inspect.getsource)  # it parses a whole file for each class
-SPLITS = (*setups.SPLITS, "second_holdout")
+SPLITS = (*setups.SPLITS, "strangers", "second_holdout")
 ALL = [(split, name) for split in SPLITS for name in load(split)]
 
 
