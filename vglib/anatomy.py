@@ -25,12 +25,13 @@ class Anatomy:
 
     ``entries``: numbers in all outputs of a layer. ``gains``: by how much its weights alone scale
     the norm of a random gradient, ‖W‖/√(outputs). ``halves``: whether some outputs are in half
-    precision. ``lags``: for layers that carry a state from
-    step to step, the gradient of a random projection of the last output, by lag, over its value at
-    lag 0. ``gated``: those of them that have gates; ``squashed``: those that pass their state
-    through a sigmoid. ``idle``: modules that ran, and whose trainable parameters get no gradient.
-    ``peaked``: layers that ran just before a softmax that gives nearly all to one entry.
-    ``flat_loss``: whether an activation in the loss itself is saturated.
+    precision. ``lags``: for layers that carry a state from step to step, the gradient of a random
+    projection of the last output, by lag, over its value at lag 0; where there are none, and the
+    gradient of the output by the time steps of an input changes by two decades, the same for the
+    model as a whole, under the name "". ``gated``: those of them that have gates; ``squashed``:
+    those that pass their state through a sigmoid. ``idle``: modules that ran, and whose trainable
+    parameters get no gradient. ``peaked``: layers that ran just before a softmax that gives nearly
+    all to one entry. ``flat_loss``: whether an activation in the loss itself is saturated.
     ``constant``: whether all examples are the same to the model; ``finite``: whether its inputs
     are; ``unscaled``: whether some are far from unit size, ``unscaled_batch`` whether anything in
     the batch is. ``outside``: parameters that are not the model's, as those of a GAN's other
@@ -79,6 +80,8 @@ def anatomy(model, loss_fn, batch):
         found = watch.by_lag(name, runs)
         if found is not None and found[0] > 0:
             lags[name] = np.array(found) / found[0]
+    if not lags:
+        lags = watch.by_input_lag()
     if loss.requires_grad:
         loss.backward()
     idle = {
@@ -116,6 +119,7 @@ class _Watch(TorchFunctionMode):
         self.outputs, self.inputs, self.ran = {}, {}, set()
         self.varied, self.finite, self.unscaled = [], [], []
         self.peaked, self.flat_loss, self.calls = [], False, Counter()
+        self.sequence, self.answer = None, None
         self._inside = False
         self._handles = [
             model.register_forward_pre_hook(self._enter, with_kwargs=True),
@@ -144,9 +148,21 @@ class _Watch(TorchFunctionMode):
                 if x.is_floating_point():
                     self.finite.append(bool(x.isfinite().all()))
                     self.unscaled.append(_is_unscaled(x))
+        return tree_map(self._follow, (arguments, keywords))
+
+    def _follow(self, x):
+        """Keep the first input of shape (examples, time, features), ready for a gradient."""
+        fits = isinstance(x, torch.Tensor) and x.is_floating_point() and x.ndim == 3
+        if self.sequence is not None or not fits or x.shape[1] < REPEATED:
+            return x
+        self.sequence = x.detach().requires_grad_(not x.requires_grad).clone()
+        return self.sequence
 
     def _leave(self, module, arguments, output):
         self._inside = False
+        if self.answer is None:
+            found = [t for t in tree_leaves(output) if isinstance(t, torch.Tensor)]
+            self.answer = next((t for t in found if t.requires_grad), None)
 
     def _keep(self, name):
         def hook(module, arguments, keywords, output):
@@ -187,14 +203,31 @@ class _Watch(TorchFunctionMode):
             return _fused_by_lag(module, self.inputs[name][0])
         return _repeated_by_lag(runs) if len(runs) >= REPEATED else None
 
+    def by_input_lag(self):
+        """{"": sizes of the gradient of the model's output by lag}, or {} if it hardly changes."""
+        x, output = self.sequence, self.answer
+        if x is None or output is None:
+            return {}
+        last = output[:, -1] if output.shape[:2] == x.shape[:2] else output
+        (gradient,) = torch.autograd.grad(
+            last, x, torch.randn_like(last), retain_graph=True, allow_unused=True
+        )
+        sizes = [] if gradient is None else [norm(step) for step in reversed(gradient.unbind(1))]
+        if not sizes or not sizes[0] > 0 or 0.01 < sizes[-1] / sizes[0] < 100:
+            return {}
+        return {"": np.array(sizes) / sizes[0]}
+
+    def _runs(self, name):
+        return len(self.outputs[name]) if name else self.sequence.shape[1]
+
     def is_squashed(self, name):
         """Whether a layer written out meets a sigmoid at each step, and no tanh."""
-        runs = len(self.outputs[name])
+        runs = self._runs(name)
         return runs >= REPEATED and self.calls["sigmoid"] >= runs > self.calls["tanh"]
 
     def has_gates(self, name):
         """Whether a recurrent layer is an LSTM or GRU, or one written out."""
-        module, runs = self.model.get_submodule(name), len(self.outputs[name])
+        module, runs = self.model.get_submodule(name), self._runs(name)
         if isinstance(module, nn.RNNBase | nn.RNNCellBase):
             return not isinstance(module, nn.RNN | nn.RNNCell)
         return self.calls["sigmoid"] >= runs <= self.calls["tanh"]

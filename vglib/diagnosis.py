@@ -420,6 +420,9 @@ class _Examination:
             return self._is("explosion", where=self._lags(1), trial="memory")
         if path and path.growth > EXPLODED:
             return self._is("explosion", where=path.growing(), trial="path")
+        slower = self.tried.get("learning rate", self.plain)
+        if not helpers and self._learnt(self.plain) < -HALF < -NOTICED < self._learnt(slower):
+            return self._is("learning rate", "Training makes it worse.", trial="learning rate")
         if may_be and path and path.lost > (LOST if helpers else UNCONFIRMED):
             cause, names = path.fault(body.gains)
             return self._is(cause, where=names, trial="path")
@@ -435,12 +438,15 @@ class _Examination:
         if "learning rate" in helpers:
             return self._is("learning rate", trial="learning rate")
         if "path" in helpers:
-            many = self.path and len(self.path.names) > MANY
-            odd = tuple(trials.odd_matrices(self.case.model))
+            huge, tiny = self._odd_layers()
+            if huge:
+                return self._is("explosion", "Some weights are far too large.", huge, "path")
+            many = self.path and len(self.path.names) > MANY and not tiny
+            odd = tiny + tuple(trials.odd_matrices(self.case.model))
             return self._is("depth" if many else "weight scale", where=odd, trial="path")
         if "memory" in helpers:
             return self._is(self._memory_cause(), where=self._lags(-1), trial="memory")
-        one = self._learnt(run(self.case, batches=self.case.batches[:1]))
+        one = self._by_heart()
         self.evidence["learnt of one batch"] = one
         if one > HALF and not self._carries_over():
             return self._is(
@@ -451,13 +457,30 @@ class _Examination:
         reason = "It does not learn, and nothing that was tried and measured says why."
         return self._found("abstain", reason)
 
+    def _odd_layers(self):
+        """Layers whose weights are a decade larger, and smaller, than those of the others."""
+        sizes = {name: _log(gain) for name, gain in self.body.gains.items() if gain > 0}
+        middle = np.median(list(sizes.values())) if sizes else 0.0
+        huge = tuple(name for name, size in sizes.items() if size > middle + 1)
+        return huge, tuple(name for name, size in sizes.items() if size < middle - 1)
+
+    def _by_heart(self):
+        """What can be learnt of one batch, at the rate as it is or at another."""
+        steps, one = LONGER * trials.STEPS, self.case.batches[:1]
+        remedies = {self.remedies.get("learning rate"), None}
+        return max(self._learnt(run(self.case, r, steps=steps, batches=one)) for r in remedies)
+
     def _carries_over(self):
-        """Whether a run over nine tenths of the batches has learnt anything about the rest."""
+        """Whether a run over nine tenths of the batches has learnt anything about the rest.
+
+        It gets as many steps as the model as it is had.
+        """
         batches = self.case.batches
         kept = -(-len(batches) // 10)
         if not self.paired or len(batches) < 4:
             return True
-        trial = run(self.case, batches=batches[:-kept], judged=batches[-kept:])
+        steps = len(self.tried[None].losses)
+        trial = run(self.case, steps=steps, batches=batches[:-kept], judged=batches[-kept:])
         learnt = (trial.blind - trial.loss) / max(abs(trial.blind), 1e-300)
         self.evidence["learnt of new batches"] = learnt
         return learnt > CARRIED
@@ -644,9 +667,9 @@ class Watch(Monitor):
                 watch(loss)
 
     Every sample is looked at with the rules of `diagnose`, without its trials. A warning is given
-    once, when the gradient's path is at fault in three samples running while the loss has not
-    fallen by a twentieth. ``watch.diagnosis()`` gives the last word. Other keywords go to
-    `Monitor`.
+    once, when in three samples running the gradient's path loses two decades or is saturated,
+    while the loss has not fallen by a twentieth in 100 steps or more. ``watch.diagnosis()`` gives
+    the last word. Other keywords go to `Monitor`.
     """
 
     def __init__(self, net, **keywords):
@@ -666,8 +689,9 @@ class Watch(Monitor):
     def diagnosis(self):
         """A `Diagnosis` of the last three samples and the losses so far."""
         record, losses = self.record(), np.array(self._losses)
-        if len(record.steps) < 3 or not len(losses):
-            return Diagnosis("abstain", "Three samples are needed, and the losses.")
+        if len(record.steps) < 3 or len(losses) < trials.STEPS:
+            words = f"Three samples are needed, and the losses of {trials.STEPS} steps."
+            return Diagnosis("abstain", words)
         paths = [_path(record, None, sample) for sample in (-3, -2, -1)]
         tenth = max(1, len(losses) // 10)
         first, last = np.median(losses[:tenth]), np.median(losses[-tenth:])
@@ -678,7 +702,7 @@ class Watch(Monitor):
             return Diagnosis("healthy", "The loss falls.", evidence=evidence)
         if all(path and path.is_saturated() for path in paths):
             cause, names = "saturation", paths[-1].saturated_layers()
-        elif all(path and path.lost > LOST for path in paths):
+        elif all(path and path.lost > UNCONFIRMED for path in paths):
             cause, names = paths[-1].fault({})
         else:
             return Diagnosis(
