@@ -14,7 +14,7 @@ import baselines
 import score
 
 RULES = {"loss alone": score.LOSS, "VanishingGradient": "SageMaker VanishingGradient"}
-SETTINGS = [{"split": split} for split in ("development", "holdout")]
+SETTINGS = [{"split": split} for split in ("development", "holdout", "second_holdout")]
 
 
 def run(split):
@@ -33,7 +33,7 @@ def run(split):
     theirs = [name in alarms["loss alone"] for name in known]
     gain, low, high = score.f1_difference(problem, ours, theirs)
     vanishing = [name for name in faulty if score.recurrent_vanishing(known[name])]
-    meant = [name for name in faulty if known[name]["cause"]]
+    layers = [n for n in faulty if known[n]["where"] and known[n]["where"][0] != "lag"]
     return {
         "faulty": len(faulty),
         "healthy": len(healthy),
@@ -44,7 +44,11 @@ def run(split):
         "recurrent vanishing caught": {
             rule: len(found & set(vanishing)) for rule, found in alarms.items()
         },
-        "causes right": sum(said[name]["cause"] == known[name]["cause"] for name in meant),
+        "causes right": sum(said[name]["cause"] == known[name]["cause"] for name in faulty),
+        "layers": len(layers),
+        "layers right": sum(
+            score.right_place(known[name]["where"], said[name]["where"]) for name in layers
+        ),
     }
 
 

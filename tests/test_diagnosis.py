@@ -3,6 +3,7 @@
 import copy
 import json
 import random
+from functools import partial
 
 import jsonschema
 import numpy as np
@@ -88,6 +89,13 @@ def test_one_bad_layer_is_named(batches, layer):
     assert (found.cause, found.where) == ("weight scale", (layer,))
 
 
+def test_an_output_that_is_dead_is_named(batches):
+    model = nn.Sequential(nn.Linear(64, 32), nn.ReLU(), nn.Linear(32, 10), nn.ReLU())
+    nn.init.constant_(model[2].bias, -50.0)
+    found = diagnose(model, classify, batches, optimizer=adam)
+    assert (found.cause, found.where) == ("dead units", ("2",))
+
+
 def test_a_huge_layer_whose_neighbours_make_up_for_it_is_named(batches):
     torch.manual_seed(0)
     parts = [nn.Unflatten(1, (1, 8, 8))]
@@ -134,6 +142,13 @@ def test_targets_that_no_batch_can_teach_are_the_data_s_fault(batches):
     assert (found.verdict, found.cause) == ("other", "data")
     assert found.evidence["learnt of one batch"] > 0.5
     assert found.evidence["learnt of new batches"] < 0.02
+
+
+def test_a_trial_that_only_learns_by_heart_is_no_help(batches):
+    inputs, targets = zip(*batches, strict=True)
+    before = list(zip(inputs, targets[1:] + targets[:1], strict=True))  # of the batch before
+    found = diagnose(net(), classify, before, optimizer=lambda p: torch.optim.Adam(p, lr=5e-3))
+    assert (found.verdict, found.cause) == ("other", "data")
 
 
 def test_a_rule_that_takes_long_to_find_is_not_the_data_s_fault():
@@ -305,7 +320,21 @@ def in_eager(model):
     return torch.compile(model, backend="eager")
 
 
+class Packed(nn.Module):
+    """The rows of a digit, as a packed sequence."""
+
+    def __init__(self):
+        super().__init__()
+        self.rnn, self.readout = nn.GRU(8, 32, batch_first=True), nn.Linear(32, 10)
+
+    def forward(self, x):
+        lengths = torch.full((len(x),), 8)
+        rows = nn.utils.rnn.pack_padded_sequence(x.reshape(-1, 8, 8), lengths, batch_first=True)
+        return self.readout(self.rnn(rows)[1][0])
+
+
 MODELS = {
+    "packed sequence": Packed,
     "in place": lambda: nn.Sequential(nn.Linear(64, 32), nn.ReLU(inplace=True), nn.Linear(32, 10)),
     "checkpointed": lambda: Checkpointed(False),
     "reentrant checkpoints": lambda: Checkpointed(True),
@@ -328,7 +357,8 @@ def test_models_of_all_kinds(batches, name):
             outputs["logits"] if isinstance(outputs, dict) else outputs, batch["y"]
         )
 
-    found = diagnose(model, loss, ({"x": x, "y": y} for x, y in batches), optimizer=adam)
+    optimizer = partial(torch.optim.Adam, lr=1e-2 if name == "packed sequence" else 1e-3)
+    found = diagnose(model, loss, ({"x": x, "y": y} for x, y in batches), optimizer=optimizer)
     assert found.verdict == "healthy", found
 
 

@@ -11,9 +11,11 @@ import numpy as np
 import pytest
 import records
 import score
-from setups import CAUSES, SPLITS, load
+import setups
+from setups import CAUSES, load
 
 inspect.getsource = functools.cache(inspect.getsource)  # it parses a whole file for each class
+SPLITS = (*setups.SPLITS, "strangers", "second_holdout")
 ALL = [(split, name) for split in SPLITS for name in load(split)]
 
 
@@ -38,8 +40,9 @@ def test_enough_set_ups_have_a_clear_label():
     healthy = [one for one in clear if one["label"] == "healthy"]
     assert len(clear) >= 120
     assert 0.4 <= len(healthy) / len(clear) <= 0.6
-    assert sum(one["label"] == "healthy" for one in known["holdout"]) >= 30
-    assert sum(map(score.recurrent_vanishing, known["holdout"])) >= 12
+    for split in ("holdout", "second_holdout"):
+        assert sum(one["label"] == "healthy" for one in known[split]) >= 30
+        assert sum(map(score.recurrent_vanishing, known[split])) >= 12
     assert {one["cause"] for one in clear} == {*CAUSES, None}
     families = "mlp conv residual recurrent attention embedding gan autoencoder regression"
     assert all(any(word in one["family"] for one in clear) for word in families.split())
@@ -66,7 +69,12 @@ def test_intentions_are_consistent(split, name):
 
 @pytest.mark.parametrize(
     ("split", "name"),
-    [("development", "one_dead_relu_layer"), ("holdout", "steps_of_fifty"), ("holdout", "wine")],
+    [
+        ("development", "one_dead_relu_layer"),
+        ("holdout", "steps_of_fifty"),
+        ("holdout", "wine"),
+        ("second_holdout", "tanhshrink_everywhere"),
+    ],
 )
 def test_a_set_up_is_labelled_again(split, name):
     """Rounding differs between processors and training amplifies it, but a share of the drop

@@ -57,7 +57,7 @@ def kept(name, **settings):
     return values
 
 
-@pytest.mark.parametrize("split", ["development", "holdout"])
+@pytest.mark.parametrize("split", ["development", "holdout", "second_holdout"])
 def test_scores_of_the_instrument_again(split):
     again, before = diagnosis_scores.run(split), kept("diagnosis_scores", split=split)
     difference = "F1 over the loss alone"

@@ -303,10 +303,10 @@ class _Examination:
         if self._best() < NOTICED or (doubtful and self._share(None) > ENOUGH):
             self._try_longer()
         if self._best() >= NOTICED:
+            if self._learnt(self.tried[None]) < HALF and not self._carries_over():
+                return self._is("data", "What is learnt does not carry over to new batches.")
             # A loss that is not paired may go on falling for as long as there are steps.
             if self._share(None) > ENOUGH or (not self.paired and self._share(None) > NOTICED):
-                if self._learnt(self.tried[None]) < HALF and not self._carries_over():
-                    return self._is("data", "What it learns does not carry over to new batches.")
                 return self._healthy("It learns, and no change made it learn much more.")
             if self.tried[None] is self.plain:  # else it has had its time
                 longer = self._learnt(run(self.case, steps=LONGER * trials.STEPS)) / self._best()
@@ -405,6 +405,10 @@ class _Examination:
             share = f"{self.plain.unmoved:.0%} of the weights do not move"
             return self._is("low precision", f"In half precision {share}.", trial="low precision")
         if not math.isfinite(self.plain.losses[0]):
+            precise = self.tried.get("low precision", self.plain)
+            if math.isfinite(precise.losses[0]):
+                words = "Only in single precision is the first loss finite."
+                return self._is("low precision", words, trial="low precision")
             return self._is("explosion", "The first loss is not finite.", trial="path")
         return self._accuse_path(helpers) or self._accuse_rest(helpers)
 
@@ -414,6 +418,8 @@ class _Examination:
         may_be = "path" in helpers or not helpers
         if may_be and path and path.is_saturated():
             return self._is("saturation", where=path.saturated_layers(), trial="path")
+        if may_be and path and not path.delta.any() and path.dead_layers():
+            return self._is("dead units", where=path.dead_layers()[:1], trial="path")
         if may_be and body.peaked:
             return self._is("saturation", "A softmax is saturated.", body.peaked, "path")
         if max(self.by_lag.values(), default=0.0) > EXPLODED:
@@ -421,14 +427,15 @@ class _Examination:
         if path and path.growth > EXPLODED:
             return self._is("explosion", where=path.growing(), trial="path")
         slower = self.tried.get("learning rate", self.plain)
-        if not helpers and self._learnt(self.plain) < -HALF < -NOTICED < self._learnt(slower):
+        if not helpers and self._learnt(self.tried[None]) < -HALF < -NOTICED < self._learnt(slower):
             return self._is("learning rate", "Training makes it worse.", trial="learning rate")
         if may_be and path and path.lost > (LOST if helpers else UNCONFIRMED):
             cause, names = path.fault(body.gains)
             return self._is(cause, where=names, trial="path")
         # Rescaling reaches the layers of a cell that is written out.
         may_be = helpers <= {"memory", "path"}
-        if may_be and min(self.by_lag.values(), default=0.0) < -FORGOTTEN:
+        enough = FORGOTTEN if helpers else 2 * FORGOTTEN
+        if may_be and min(self.by_lag.values(), default=0.0) < -enough:
             return self._is(self._memory_cause(), where=self._lags(-1), trial="memory")
         if body.flat_loss and not self.paired:
             return self._is("saturation", "An activation in the loss itself is saturated.")
@@ -471,16 +478,19 @@ class _Examination:
         return max(self._learnt(run(self.case, r, steps=steps, batches=one)) for r in remedies)
 
     def _carries_over(self):
-        """Whether a run over nine tenths of the batches has learnt anything about the rest.
-
-        It gets as many steps as the model as it is had.
-        """
+        """Whether the best trial, over nine tenths of the batches, learns about the rest."""
         batches = self.case.batches
         kept = -(-len(batches) // 10)
         if not self.paired or len(batches) < 4:
             return True
-        steps = len(self.tried[None].losses)
-        trial = run(self.case, steps=steps, batches=batches[:-kept], judged=batches[-kept:])
+        best = max(self.tried, key=lambda name: self._learnt(self.tried[name]))
+        trial = run(
+            self.case,
+            self.remedies.get(best),
+            steps=len(self.tried[best].losses),
+            batches=batches[:-kept],
+            judged=batches[-kept:],
+        )
         learnt = (trial.blind - trial.loss) / max(abs(trial.blind), 1e-300)
         self.evidence["learnt of new batches"] = learnt
         return learnt > CARRIED
@@ -607,6 +617,11 @@ class _Path:
         """The saturated layers, the first one first."""
         return tuple(name for name, full in zip(self.names, self._full, strict=True) if full)
 
+    def dead_layers(self):
+        """The layers that are dead, the first one first."""
+        rectified = np.array([a in _RECTIFIERS for a in self.activations])
+        return tuple(self.names[i] for i in np.flatnonzero(rectified & (self.dead > DEAD)))
+
     def growing(self):
         """The layers whose weights make the gradient grow most."""
         gains = -np.diff([_log(size) for size in self.delta])
@@ -622,9 +637,8 @@ class _Path:
         drops = np.diff(self.reach)
         slopes = np.array([-_log(s) if np.isfinite(s) else 0.0 for s in self.slopes[:-1]])
         rectified = np.array([a in _RECTIFIERS for a in self.activations[:-1]], dtype=bool)
-        dead = np.flatnonzero(rectified & (self.dead[:-1] > DEAD))
-        if dead.size:
-            return "dead units", (self.names[dead[0]],)
+        if self.dead_layers():
+            return "dead units", self.dead_layers()[:1]
         at = np.flatnonzero(drops > 0.5 * drops.max())
         to_slopes = np.minimum(slopes, drops)[drops > 0].sum() / drops.sum()
         if to_slopes > 0.5 and not rectified[at].all():

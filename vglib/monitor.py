@@ -154,7 +154,9 @@ class Monitor:
                 module._forward_hooks.pop(id(self), None)
 
     def _on_layer(self, place, module, arguments, output):
-        tensor = output[0] if isinstance(output, tuple) else output
+        tensor = output
+        while isinstance(tensor, tuple):  # of a recurrent layer; a packed sequence is one, too
+            tensor = tensor[0]
         if self._queued and tensor.requires_grad:  # its second run, under checkpointing
             for z in self._outputs:
                 if z.place == place and not z.attached:

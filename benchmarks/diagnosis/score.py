@@ -1,10 +1,11 @@
 """Scores of the rules, of the loss alone and of `vglib.diagnose`, side by side on one split.
 
-    python benchmarks/diagnosis/score.py development|holdout [frozen]
+    python benchmarks/diagnosis/score.py development|holdout|strangers|second_holdout [frozen]
 
-With `frozen`, the answers are those of the instrument of commit a650881, which was frozen before it
-met the hold-out; later versions have been mended in the light of it, so that only the frozen scores
-on the hold-out are clean.
+With `frozen`, the answers are those of an instrument that was frozen before it met a hold-out: of
+commit a650881 for development and holdout, of commit ba6283e for second_holdout. Each was mended
+afterwards in the light of what it got wrong, so that only the frozen scores on the two hold-outs
+are clean. ba6283e had been mended on development, holdout and strangers.
 
 The instrument is called on what is not in its record yet (keyed over vglib's files on diagnosis and
 the set-ups), with seed 0, as the rules were. An alarm is a verdict of "gradient" or "other"; an
