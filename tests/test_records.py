@@ -3,6 +3,7 @@
 import json
 
 import degradation
+import degradation_adam
 import diagnosis_scores
 import long_lags
 import numpy as np
@@ -74,6 +75,15 @@ def test_a_corner_of_degradation():
     assert sorted(again["errors"])[2] == pytest.approx(sorted(known["errors"])[2], abs=0.02)
     assert again["rate"] in (0.03, 0.1, 0.3)  # a step on the grid to either side
     assert known["rate"] == 0.1
+
+
+def test_a_corner_of_degradation_with_adam():
+    settings = dict(depth=20, way="residual", epochs=5)
+    known, again = kept("degradation_adam", **settings), degradation_adam.run(**settings)
+    # Training for 55 steps spreads the rounding; single seeds differ by half a point.
+    assert np.median(again["errors"]) == pytest.approx(np.median(known["errors"]), abs=0.02)
+    assert again["rate"] in (0.003, 0.01, 0.03)  # a step on the grid to either side
+    assert known["rate"] == 0.01
 
 
 def test_a_run_of_long_lags_comes_out_again():

@@ -303,7 +303,7 @@ class _Examination:
         if self._best() < NOTICED or (doubtful and self._share(None) > ENOUGH):
             self._try_longer()
         if self._best() >= NOTICED:
-            if self._learnt(self.tried[None]) < HALF and not self._carries_over():
+            if self._learnt(self.tried[None]) < HALF and self._carries_over() is False:
                 return self._is("data", "What is learnt does not carry over to new batches.")
             # A loss that is not paired may go on falling for as long as there are steps.
             if self._share(None) > ENOUGH or (not self.paired and self._share(None) > NOTICED):
@@ -478,7 +478,10 @@ class _Examination:
         return max(self._learnt(run(self.case, r, steps=steps, batches=one)) for r in remedies)
 
     def _carries_over(self):
-        """Whether the best trial, over nine tenths of the batches, learns about the rest."""
+        """Whether the best trial, over nine tenths of the batches, learns about the rest.
+
+        None where it learns much less of its own batches than it did of all: that may be luck.
+        """
         batches = self.case.batches
         kept = -(-len(batches) // 10)
         if not self.paired or len(batches) < 4:
@@ -493,7 +496,10 @@ class _Examination:
         )
         learnt = (trial.blind - trial.loss) / max(abs(trial.blind), 1e-300)
         self.evidence["learnt of new batches"] = learnt
-        return learnt > CARRIED
+        if learnt > CARRIED:
+            return True
+        own = 1 - np.median(trial.losses[-10:]) / self._blind()
+        return None if own < self._best() / 4 else False
 
     def _memory_cause(self):
         name = min(self.by_lag, key=self.by_lag.get)
