@@ -59,8 +59,8 @@ class SliderFigure:
     from a tuple of choices, in the order of ``controls``, to a `State`; all must be there.
     ``start``: the tuple shown first. ``position``, ``quantity``: axis labels. ``value``: what the
     table's numbers are. Medians and ranges over seeds are drawn as points with bars, predictions as
-    a line. Without JavaScript the table is all there is. Raises ValueError for a missing state or
-    a value that is not positive and finite.
+    a line, which the legend calls ``line``. Without JavaScript the table is all there is. Raises
+    ValueError for a missing state or a value that is not positive and finite.
     """
 
     controls: dict
@@ -69,6 +69,7 @@ class SliderFigure:
     position: str
     quantity: str
     value: str
+    line: str = "predicted by theory"
 
     def __post_init__(self):
         wanted = set(product(*self.controls.values()))
@@ -113,6 +114,7 @@ class SliderFigure:
             "start": start,
             "position": self.position,
             "quantity": self.quantity,
+            "line": self.line,
             "states": states,
         }
 

@@ -45,7 +45,7 @@
       root.innerHTML = `<style>${STYLE}</style><form>${controls.join("")}</form>
         <div></div><p aria-live="polite"></p>
         <ul><li><span style="color:#d55e00">●</span> measured: median and range over seeds</li>
-            <li><i></i> predicted by theory</li></ul>
+            <li><i></i> ${safe(this.data.line)}</li></ul>
         <details><summary>All settings as a table</summary><slot></slot></details>`;
       this.inputs = [...root.querySelectorAll("input, select")];
       root.querySelector("form").addEventListener("input", () => this.draw());
