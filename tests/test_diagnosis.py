@@ -151,6 +151,19 @@ def test_a_trial_that_only_learns_by_heart_is_no_help(batches):
     assert (found.verdict, found.cause) == ("other", "data")
 
 
+def test_two_decades_lost_over_time_do_not_explain_shuffled_labels():
+    task = recall(steps=10, seed=0, train=1024, test=8, dtype=torch.float32)
+    inputs, outputs = task.train.inputs.shape[2], int(task.train.targets.max()) + 1
+    shape = dict(kind="gru", hidden=16, inputs=inputs, outputs=outputs, dtype=torch.float32)
+    drawn = torch.Generator().manual_seed(0)
+    shuffled = [(x, y[torch.randperm(len(y), generator=drawn)]) for x, y in batches_of(task)]
+    optimizer = partial(torch.optim.Adam, lr=1e-2)
+    found = diagnose(recurrent(seed=0, **shape), classify, shuffled, optimizer=optimizer)
+    (sizes,) = found.evidence["gradient by lag"].values()
+    assert sizes[-1] < 0.01
+    assert found.verdict in ("other", "abstain")
+
+
 def test_a_rule_that_takes_long_to_find_is_not_the_data_s_fault():
     drawn = torch.Generator().manual_seed(2)
     x = 2.0 * torch.randint(2, (3200, 12), generator=drawn) - 1
@@ -393,6 +406,13 @@ def test_autocast_and_half_precision(batches):
 
     found = diagnose(half, in_half, batches, optimizer=lambda p: torch.optim.Adam(p, lr=2e-5))
     assert (found.verdict, found.cause) == ("gradient", "low precision")
+
+    def squared(model, batch):
+        return model(batch[0].to(next(model.parameters()).dtype)).square().sum() * 1e4
+
+    found = diagnose(net().half(), squared, batches)
+    assert (found.cause, found.where) == ("low precision", ())
+    assert "first loss" in found.reason
 
 
 # --- What it refuses -----------------------------------------------------------------------------
