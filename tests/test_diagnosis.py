@@ -216,6 +216,20 @@ def test_memory_without_modules_is_seen_by_the_inputs():
     assert sound.lags == {}
 
 
+def test_a_loss_may_differentiate_by_the_inputs():
+    torch.manual_seed(0)
+    points = torch.rand(512, 6, 1)
+    model = nn.Sequential(nn.Flatten(), nn.Linear(6, 32), nn.Tanh(), nn.Linear(32, 1))
+
+    def slope_of_one(model, x):
+        x = x.clone().requires_grad_()
+        (slopes,) = torch.autograd.grad(model(x).sum(), x, create_graph=True)
+        return (slopes - 1).square().mean()
+
+    found = diagnose(model, slope_of_one, list(points.split(32)), optimizer=adam)
+    assert found.verdict == "healthy"
+
+
 def test_memory_at_fault():
     lstm = recurrent(kind="lstm", hidden=16, inputs=5, outputs=4, seed=0, dtype=torch.float32)
     task = recall(steps=40, seed=0, train=1024, test=8, dtype=torch.float32)

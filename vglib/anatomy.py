@@ -29,9 +29,9 @@ class Anatomy:
     projection of the last output, by lag, over its value at lag 0; where there are none, and the
     gradient of the output by the time steps of an input changes by two decades, the same for the
     model as a whole, under the name "". ``gated``: those of them that have gates; ``squashed``:
-    those that pass their state through a sigmoid. ``idle``: modules that ran, and whose trainable
-    parameters get no gradient. ``peaked``: layers that ran just before a softmax that gives nearly
-    all to one entry. ``flat_loss``: whether an activation in the loss itself is saturated.
+    those that pass their state through a sigmoid. ``idle``: modules that ran, and none of whose
+    trainable parameters gets a gradient. ``peaked``: layers that ran just before a softmax that
+    gives nearly all to one entry. ``flat_loss``: whether an activation in the loss is saturated.
     ``constant``: whether all examples are the same to the model; ``finite``: whether its inputs
     are; ``unscaled``: whether some are far from unit size, ``unscaled_batch`` whether anything in
     the batch is. ``outside``: parameters that are not the model's, as those of a GAN's other
@@ -84,12 +84,8 @@ def anatomy(model, loss_fn, batch):
         lags = watch.by_input_lag()
     if loss.requires_grad:
         loss.backward()
-    idle = {
-        name
-        for name in watch.ran
-        for p in model.get_submodule(name).parameters(recurse=False)
-        if p.requires_grad and p.grad is None
-    }
+    ran = {name: model.get_submodule(name).parameters(recurse=False) for name in watch.ran}
+    idle = {name for name, ps in ran.items() if all(p.grad is None for p in ps if p.requires_grad)}
     return Anatomy(
         entries={n: sum(r[0].numel() for r in runs) for n, runs in watch.outputs.items()},
         gains={name: _gain(model.get_submodule(name)) for name in watch.outputs},
@@ -153,9 +149,11 @@ class _Watch(TorchFunctionMode):
     def _follow(self, x):
         """Keep the first input of shape (examples, time, features), ready for a gradient."""
         fits = isinstance(x, torch.Tensor) and x.is_floating_point() and x.ndim == 3
-        if self.sequence is not None or not fits or x.shape[1] < REPEATED:
+        # An input that has a gradient already may be what the loss differentiates by.
+        if self.sequence is not None or not fits or x.requires_grad or x.shape[1] < REPEATED:
             return x
-        self.sequence = x.detach().requires_grad_(not x.requires_grad).clone()
+        # A copy, since a model may overwrite its input, but not a leaf that needs a gradient.
+        self.sequence = x.detach().requires_grad_().clone()
         return self.sequence
 
     def _leave(self, module, arguments, output):

@@ -224,9 +224,9 @@ def diagnose(model, loss_fn, batches, *, optimizer=None, seed=0):
     ``optimizer`` is a function from parameters to an optimizer or several (default: SGD, rate
     0.01, momentum 0.9). A copy is trained for 100 steps. Unless it learns nearly all there is, so
     are further copies, each with one thing changed: learning rate, ε, weight decay, precision,
-    input scale, weights rescaled layer by layer, gates opened. A run is faulty if another learns
-    much more in as many steps and it cannot catch up in three times as many. The model, its mode,
-    gradients and buffers, and all random states stay as they are.
+    input scale, weights rescaled layer by layer, batch norm in deep stacks, gates opened. A run is
+    faulty if another learns much more in as many steps and it cannot catch up in three times as
+    many. The model, its mode, gradients and buffers, and all random states stay as they are.
 
     Raises ValueError for no batches, a model that cannot be copied or takes no hooks, a loss that
     is not a scalar or not of this model, and an optimizer that needs a closure.
@@ -498,7 +498,7 @@ class _Examination:
         self.evidence["learnt of new batches"] = learnt
         if learnt > CARRIED:
             return True
-        own = 1 - np.median(trial.losses[-10:]) / self._blind()
+        own = (self._blind() - np.median(trial.losses[-10:])) / max(abs(self._blind()), 1e-300)
         return None if own < self._best() / 4 else False
 
     def _memory_cause(self):
