@@ -332,7 +332,7 @@ class _Examination:
         blind = self._blind()
         if not (math.isfinite(blind) and math.isfinite(trial.loss)):
             return -math.inf
-        return (blind - trial.loss) / max(abs(blind), 1e-300)
+        return _gone(blind, trial.loss)
 
     def _best(self):
         return max(map(self._learnt, self.tried.values()))
@@ -418,8 +418,8 @@ class _Examination:
         may_be = "path" in helpers or not helpers
         if may_be and path and path.is_saturated():
             return self._is("saturation", where=path.saturated_layers(), trial="path")
-        if may_be and path and not path.delta.any() and path.dead_layers():
-            return self._is("dead units", where=path.dead_layers()[:1], trial="path")
+        if may_be and path and path.dead_layers and not path.delta.any():
+            return self._is("dead units", where=path.dead_layers[:1], trial="path")
         if may_be and body.peaked:
             return self._is("saturation", "A softmax is saturated.", body.peaked, "path")
         if max(self.by_lag.values(), default=0.0) > EXPLODED:
@@ -494,11 +494,11 @@ class _Examination:
             batches=batches[:-kept],
             judged=batches[-kept:],
         )
-        learnt = (trial.blind - trial.loss) / max(abs(trial.blind), 1e-300)
+        learnt = _gone(trial.blind, trial.loss)
         self.evidence["learnt of new batches"] = learnt
         if learnt > CARRIED:
             return True
-        own = (self._blind() - np.median(trial.losses[-10:])) / max(abs(self._blind()), 1e-300)
+        own = _gone(self._blind(), np.median(trial.losses[-10:]))
         return None if own < self._best() / 4 else False
 
     def _memory_cause(self):
@@ -562,6 +562,11 @@ class _Examination:
         return Diagnosis(verdict, reason, cause, where, self.evidence, remedy, losses)
 
 
+def _gone(blind, loss):
+    """The share of a blind loss that is gone."""
+    return (blind - loss) / max(abs(blind), 1e-300)
+
+
 def _put(name, value, group):
     if name in group:
         group[name] = value
@@ -623,10 +628,15 @@ class _Path:
         """The saturated layers, the first one first."""
         return tuple(name for name, full in zip(self.names, self._full, strict=True) if full)
 
+    @property
+    def _rectified(self):
+        """Where an activation with one flat side at most follows."""
+        return np.array([a in _RECTIFIERS for a in self.activations], dtype=bool)
+
+    @property
     def dead_layers(self):
         """The layers that are dead, the first one first."""
-        rectified = np.array([a in _RECTIFIERS for a in self.activations])
-        return tuple(self.names[i] for i in np.flatnonzero(rectified & (self.dead > DEAD)))
+        return tuple(self.names[i] for i in np.flatnonzero(self._rectified & (self.dead > DEAD)))
 
     def growing(self):
         """The layers whose weights make the gradient grow most."""
@@ -642,12 +652,11 @@ class _Path:
         """
         drops = np.diff(self.reach)
         slopes = np.array([-_log(s) if np.isfinite(s) else 0.0 for s in self.slopes[:-1]])
-        rectified = np.array([a in _RECTIFIERS for a in self.activations[:-1]], dtype=bool)
-        if self.dead_layers():
-            return "dead units", self.dead_layers()[:1]
+        if self.dead_layers:
+            return "dead units", self.dead_layers[:1]
         at = np.flatnonzero(drops > 0.5 * drops.max())
         to_slopes = np.minimum(slopes, drops)[drops > 0].sum() / drops.sum()
-        if to_slopes > 0.5 and not rectified[at].all():
+        if to_slopes > 0.5 and not self._rectified[at].all():
             return "activation", tuple(self.names[i] for i in at)
         if len(drops) >= MANY and np.median(drops) < MILD:
             return "depth", self.names
