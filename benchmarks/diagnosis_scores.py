@@ -20,10 +20,8 @@ SETTINGS = [{"split": split} for split in ("development", "holdout", "second_hol
 def run(split):
     """Counts of set-ups, alarms and right answers in one split."""
     known = {n: one for n, one in score.truth(split).items() if one["label"] != "ambiguous"}
-    fired = {one["settings"]["name"]: one["values"] for one in score.read(baselines.path(split))}
-    said = {
-        one["settings"]["name"]: one["values"] for one in score.read(score.path(split, "frozen"))
-    }
+    fired = score.by_name(baselines.path(split))
+    said = score.by_name(score.path(split, "frozen"))
     faulty = [name for name in known if known[name]["label"] == "faulty"]
     healthy = [name for name in known if name not in faulty]
     alarms = {rule: {n for n in known if fired[n][name]} for rule, name in RULES.items()}

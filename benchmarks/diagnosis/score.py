@@ -39,6 +39,11 @@ def read(path):
     return json.loads(Path(path).read_text("utf-8"))["runs"]
 
 
+def by_name(path):
+    """What a record with one run for each set-up holds, by set-up."""
+    return {one["settings"]["name"]: one["values"] for one in read(path)}
+
+
 def truth(split):
     """By name: label, and for a fault that its author meant, kind, cause and where."""
     runs = read(label.path(split))
@@ -229,14 +234,13 @@ def sources():
 
 
 def main(split, frozen=""):
-    fired = {one["settings"]["name"]: one["values"] for one in read(baselines.path(split))}
+    fired = by_name(baselines.path(split))
     answers = path(split, frozen or "instrument")
     if not frozen:
         run = partial(diagnosis, diagnose, split)
         first, *rest = sources()
         records.fill(first, run, settings(split), sources=rest, path=answers)
-    diagnoses = {one["settings"]["name"]: one["values"] for one in read(answers)}
-    print("\n".join(report(truth(split), fired, diagnoses)))
+    print("\n".join(report(truth(split), fired, by_name(answers))))
 
 
 if __name__ == "__main__":
