@@ -58,6 +58,14 @@ def deep(activation, layers=8, width=32, scale=None):
     return model
 
 
+def recaller(kind, steps):
+    """A recurrent network that is to recall its first token, and its batches."""
+    task = recall(steps=steps, seed=0, train=1024, test=8, dtype=torch.float32)
+    inputs, outputs = task.train.inputs.shape[2], int(task.train.targets.max()) + 1
+    shape = dict(kind=kind, hidden=16, inputs=inputs, outputs=outputs, dtype=torch.float32)
+    return recurrent(seed=0, **shape), batches_of(task)
+
+
 def test_a_network_that_learns_is_healthy(batches):
     found = diagnose(net(), classify, batches, optimizer=adam)
     assert (found.verdict, found.cause, found.where) == ("healthy", None, ())
@@ -152,13 +160,11 @@ def test_a_trial_that_only_learns_by_heart_is_no_help(batches):
 
 
 def test_two_decades_lost_over_time_do_not_explain_shuffled_labels():
-    task = recall(steps=10, seed=0, train=1024, test=8, dtype=torch.float32)
-    inputs, outputs = task.train.inputs.shape[2], int(task.train.targets.max()) + 1
-    shape = dict(kind="gru", hidden=16, inputs=inputs, outputs=outputs, dtype=torch.float32)
+    gru, batches = recaller("gru", 10)
     drawn = torch.Generator().manual_seed(0)
-    shuffled = [(x, y[torch.randperm(len(y), generator=drawn)]) for x, y in batches_of(task)]
+    shuffled = [(x, y[torch.randperm(len(y), generator=drawn)]) for x, y in batches]
     optimizer = partial(torch.optim.Adam, lr=1e-2)
-    found = diagnose(recurrent(seed=0, **shape), classify, shuffled, optimizer=optimizer)
+    found = diagnose(gru, classify, shuffled, optimizer=optimizer)
     (sizes,) = found.evidence["gradient by lag"].values()
     assert sizes[-1] < 0.01
     assert found.verdict in ("other", "abstain")
@@ -176,15 +182,8 @@ def test_a_rule_that_takes_long_to_find_is_not_the_data_s_fault():
 
 
 def test_a_run_that_ends_far_worse_than_it_began_has_too_large_a_rate():
-    task = recall(steps=10, seed=0, train=1024, test=8, dtype=torch.float32)
-    inputs, outputs = task.train.inputs.shape[2], int(task.train.targets.max()) + 1
-    shape = dict(kind="gru", hidden=16, inputs=inputs, outputs=outputs, dtype=torch.float32)
-    found = diagnose(
-        recurrent(seed=0, **shape),
-        classify,
-        batches_of(task),
-        optimizer=lambda p: torch.optim.RMSprop(p, lr=3.0),
-    )
+    gru, batches = recaller("gru", 10)
+    found = diagnose(gru, classify, batches, optimizer=lambda p: torch.optim.RMSprop(p, lr=3.0))
     assert (found.verdict, found.cause) == ("other", "learning rate")
 
 
@@ -231,17 +230,8 @@ def test_a_loss_may_differentiate_by_the_inputs():
 
 
 def test_memory_at_fault():
-    lstm = recurrent(kind="lstm", hidden=16, inputs=5, outputs=4, seed=0, dtype=torch.float32)
-    task = recall(steps=40, seed=0, train=1024, test=8, dtype=torch.float32)
-    lstm = recurrent(
-        kind="lstm",
-        hidden=16,
-        inputs=task.train.inputs.shape[2],
-        outputs=int(task.train.targets.max()) + 1,
-        seed=0,
-        dtype=torch.float32,
-    )
-    found = diagnose(lstm, classify, batches_of(task), optimizer=adam)
+    lstm, batches = recaller("lstm", 40)
+    found = diagnose(lstm, classify, batches, optimizer=adam)
     assert (found.verdict, found.cause) == ("gradient", "forget gate")
     assert isinstance(found.where, range)
     assert found.where.stop == 40
