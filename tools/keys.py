@@ -1,0 +1,125 @@
+"""The key of a lesson's stored outputs: a short hash over everything that could change them.
+
+That is its code, the modules of vglib that this reaches, the pinned versions of the packages that
+either imports, the records, and the claims it names. Comments and docstrings change nothing, and
+neither do the lines of the first cell that install vglib.
+"""
+
+import ast
+import json
+import re
+import sys
+import tomllib
+from hashlib import sha256
+from importlib.metadata import packages_distributions
+
+from IPython.core.inputtransformer2 import TransformerManager
+
+LOCK = "requirements.txt"
+SHOWN = ("wording",)  # what outputs show of a claim, or what decides a verdict on it
+FROM_SETUP = {"SEED", "SEEDS"}  # what the first cell gives the others
+
+
+def key(notebook, root):
+    """What the stored outputs of ``notebook``, a lesson of the course in ``root``, depend on."""
+    cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    # A live cell is run by the reader alone: nothing of it is stored.
+    cells = [cell for cell in cells if "live" not in cell.metadata.get("tags", [])]
+    trees = [ast.parse(TransformerManager().transform_cell(cell.source)) for cell in cells]
+    if trees:
+        trees[0].body = [statement for statement in trees[0].body if assigns(statement, FROM_SETUP)]
+    digest = sha256()
+
+    def cover(*things):
+        digest.update(json.dumps(things).encode())
+
+    for cell, tree in zip(cells, trees, strict=True):
+        cover(meaning(tree), cell.source.rstrip().endswith(";"))  # which hides an output
+    files = reached(trees, root)
+    for file, tree in files.items():
+        cover(file, meaning(without_docstring(tree)))
+    trees += files.values()
+    if "vglib/figures.py" in files:
+        cover((root / "vglib" / "slider.js").read_text("utf-8"))
+    cover(pins(trees, root))
+    names = {node.value for tree in trees for node in ast.walk(tree) if is_text(node)}
+    claims = tomllib.loads((root / "vglib" / "claims.toml").read_text("utf-8"))
+    for name in sorted(names & set(claims)):
+        cover(name, [claims[name].get(field) for field in SHOWN])
+    for path in sorted((root / "vglib" / "records").glob("*.json")):
+        if path.stem in names:
+            cover(path.stem, path.read_text("utf-8"))
+    return digest.hexdigest()[:16]
+
+
+def is_text(node):
+    return isinstance(node, ast.Constant) and isinstance(node.value, str)
+
+
+def assigns(statement, names):
+    """Whether a statement gives one of the ``names`` a value."""
+    targets = statement.targets if isinstance(statement, ast.Assign) else []
+    return any(isinstance(target, ast.Name) and target.id in names for target in targets)
+
+
+def without_docstring(tree):
+    """A module, class or function without its docstring."""
+    if tree.body and isinstance(tree.body[0], ast.Expr) and is_text(tree.body[0].value):
+        tree.body = tree.body[1:]
+    return tree
+
+
+def meaning(node):
+    """A syntax tree as nested lists, without docstrings; the same on every version of Python."""
+    if isinstance(node, list):
+        return [meaning(item) for item in node]
+    if not isinstance(node, ast.AST):
+        return repr(node)
+    if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+        without_docstring(node)
+    # Newer versions have more fields, which are empty where an older one could parse the code.
+    fields = [(name, value) for name, value in ast.iter_fields(node) if value not in (None, [])]
+    return [type(node).__name__, *([name, meaning(value)] for name, value in fields)]
+
+
+def imports(tree):
+    """Every module that a syntax tree imports, as dotted names; of ``from a import b``, ``a.b``."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def reached(trees, root):
+    """The files of vglib that ``trees`` import, directly or by way of one another, parsed."""
+    files, waiting = {}, list(trees)
+    while waiting:
+        for name in imports(waiting.pop()):
+            file = file_of(name, root)
+            if file and file not in files:
+                files[file] = ast.parse((root / file).read_text("utf-8"))
+                waiting.append(files[file])
+    return dict(sorted(files.items()))
+
+
+def file_of(name, root):
+    """The file of vglib that a dotted name is in: itself a module, or a part of one."""
+    parts = name.split(".")
+    if parts[0] != "vglib":
+        return None
+    for end in range(len(parts), 1, -1):
+        file = "/".join(parts[:end]) + ".py"
+        if (root / file).is_file():
+            return file
+    return "vglib/__init__.py"
+
+
+def pins(trees, root):
+    """The lines of the lock for the packages that ``trees`` import."""
+    owners = packages_distributions()
+    names = {name.split(".")[0] for tree in trees for name in imports(tree)}
+    names -= {"vglib", *sys.stdlib_module_names}
+    packages = {owner.lower() for name in names for owner in owners.get(name, [name])}
+    lines = (root / LOCK).read_text("utf-8").splitlines()
+    return sorted(line for line in lines if re.split(r"[=\s;]", line)[0].lower() in packages)
