@@ -1,32 +1,35 @@
 """Run the lessons and build the book, so that nothing stale is ever published.
 
-Each notebook stores a key over its code cells, what they import of vglib, the records that they
-name and the pinned versions. A notebook whose key does not match is run again: by `book` into
-_build/source, by `refresh` in place.
+Each notebook stores a key over what its outputs depend on (keys.py). A notebook whose key does not
+match is run again: by `book` into _build/source, by `refresh` in place. `refresh` runs it in other
+ARITHMETIC as well and stores the digits that all runs share (outputs.py).
 
-    python tools/lessons.py book [--fresh]
-    python tools/lessons.py refresh [--fresh]
-    python tools/lessons.py budget
+    python -m tools.lessons book [--fresh | --fail-if-stale]
+    python -m tools.lessons refresh [--fresh] [LESSON …]
+    python -m tools.lessons budget
 """
 
 import argparse
+import copy
 import json
 import os
-import re
 import shutil
 import subprocess
 import sys
 import time
-import tomllib
 from base64 import b64decode, b64encode
 from hashlib import sha256
 from io import BytesIO
 from pathlib import Path
 
+import joblib
 import nbformat
 from nbclient import NotebookClient
+from nbval.plugin import coalesce_streams
 from PIL import Image
 from tqdm import tqdm
+
+from tools import keys, outputs
 
 ROOT = Path(__file__).resolve().parents[1]
 SOURCE = ROOT / "_build" / "source"
@@ -39,7 +42,34 @@ BOOK_FILES = [
     "lessons",
 ]
 README_PICTURE = ("causes/depth", "fig-depth-profiles", "book/static/front.png")
-LESSON_SECONDS = 300  # a run that takes longer hangs
+CELL_SECONDS = 1800  # a cell that takes longer hangs, even on a busy machine
+
+# Other processors round otherwise. These variables make one processor stand for some of them: they
+# choose how PyTorch and the libraries beneath it compute.
+ARITHMETIC = {
+    "plain code": {
+        "ATEN_CPU_CAPABILITY": "default",
+        "MKL_CBWR": "COMPATIBLE",
+        "ONEDNN_MAX_CPU_ISA": "SSE41",
+    },
+    "plain linear algebra": {"MKL_CBWR": "COMPATIBLE"},
+    "plain elementwise code": {"ATEN_CPU_CAPABILITY": "default"},
+}
+# And random numbers that are off by a unit or so in their last place have the same effect.
+NUDGES = (1.0, -1.0, 2.0)
+NUDGED = """
+import torch
+
+def nudged(draw):
+    def nudged_draw(*arguments, **keywords):
+        numbers = draw(*arguments, **keywords)
+        with torch.no_grad():
+            return numbers.mul_(1 + {units} * torch.finfo(numbers.dtype).eps)
+    return nudged_draw
+
+for owner, name in [(torch.Tensor, "normal_"), (torch.Tensor, "uniform_"), (torch, "randn")]:
+    setattr(owner, name, nudged(getattr(owner, name)))
+"""
 
 
 def lessons():
@@ -50,34 +80,7 @@ def lessons():
 
 def key(notebook):
     """What the stored outputs of ``notebook`` depend on, as a short hash."""
-    cells = [
-        [c.source, c.metadata.get("tags", [])] for c in notebook.cells if c.cell_type == "code"
-    ]
-    digest = sha256(json.dumps(cells).encode())
-    code = "".join(source for source, _ in cells)
-    records = (ROOT / "vglib" / "records").glob("*.json")
-    # Of the claims, outputs show the wordings of those that the code names.
-    claims = tomllib.loads((ROOT / "vglib" / "claims.toml").read_text("utf-8"))
-    wordings = [claim["wording"] for name, claim in claims.items() if f'"{name}"' in code]
-    digest.update(json.dumps(wordings).encode())
-    files = imported(code) | set((ROOT / "vglib").glob("*.js"))
-    files |= {path for path in records if f'recorded("{path.stem}")' in code}
-    for path in [*sorted(files), ROOT / "requirements.txt"]:
-        digest.update(path.relative_to(ROOT).as_posix().encode() + path.read_bytes())
-    return digest.hexdigest()[:16]
-
-
-def imported(code):
-    """The files of vglib that ``code`` imports, directly or by way of one another."""
-    found, texts = set(), [code]
-    while texts:
-        for names in re.findall(r"(?:from|import) vglib\b([^\n(]*(?:\([^)]*\))?)", texts.pop()):
-            for name in re.findall(r"\w+", names) or ["__init__"]:
-                path = ROOT / "vglib" / f"{name}.py"
-                if path.is_file() and path not in found:
-                    found.add(path)
-                    texts.append(path.read_text("utf-8"))
-    return found
+    return keys.key(notebook, ROOT)
 
 
 def is_fresh(notebook):
@@ -87,12 +90,13 @@ def is_fresh(notebook):
 
 
 def outputs_hash(notebook):
-    """A short hash of the stored outputs, so that a run by hand or at another seed shows."""
-    outputs = [c.get("outputs", []) for c in notebook.cells if c.cell_type == "code"]
-    return sha256(json.dumps(outputs, sort_keys=True).encode()).hexdigest()[:16]
+    """A short hash of stored outputs and tolerances, so that a change by hand shows."""
+    cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    stored = [[c.get("outputs", []), c.metadata.get(outputs.TOLERANCES)] for c in cells]
+    return sha256(json.dumps(stored, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def budget(*, fresh):
+def budget():
     """Run every lesson and print what it took, side by side with what it may take."""
     print("| lesson | seconds (at most 60) | peak memory, MB (at most 1000) |\n|---|---|---|")
     peak = "import resource; resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1000"
@@ -106,17 +110,18 @@ def budget(*, fresh):
         print(f"| {path.relative_to(ROOT)} | {seconds:.0f} | {memory} |", flush=True)
 
 
-def run(notebook, *, folder, seed=0, keep_going=False):
+def run(notebook, *, folder, seed=0, keep_going=False, arithmetic=None):
     """Execute ``notebook`` in place, on one thread, at a base seed; live cells keep no output.
 
-    A failing cell raises, unless ``keep_going``.
+    A failing cell raises, unless ``keep_going``. ``arithmetic`` is a name of ARITHMETIC.
     """
     made_from = key(notebook)  # before the run: what is edited meanwhile leaves it stale
     environment = os.environ | {"VGLIB_SEED": str(seed), "OMP_NUM_THREADS": "1"}
+    environment |= ARITHMETIC.get(arithmetic, {})
     environment["TQDM_DISABLE"] = "1"  # a stored progress bar would say nothing
     client = NotebookClient(
         notebook,
-        timeout=LESSON_SECONDS,
+        timeout=CELL_SECONDS,
         kernel_name="python3",
         resources={"metadata": {"path": str(folder)}},
         record_timing=False,
@@ -129,6 +134,9 @@ def run(notebook, *, folder, seed=0, keep_going=False):
     for cell in notebook.cells:
         if "live" in cell.metadata.get("tags", []):
             cell.outputs = []
+        if cell.cell_type == "code":
+            cell.metadata.pop(outputs.TOLERANCES, None)
+            cell.outputs = coalesce_streams(cell.outputs)
         for output in cell.get("outputs", []):
             if "image/png" in output.get("data", {}):
                 output.data["image/png"] = smaller(output.data["image/png"])
@@ -151,18 +159,48 @@ def smaller(png):
     return b64encode(buffer.getvalue()).decode()
 
 
-def refresh(*, fresh):
-    """Run stale lessons and store their outputs in the tracked notebooks."""
-    for path in lessons():
+def refresh(*, fresh, names=()):
+    """Run stale lessons, store the digits that survive in the tracked notebooks, and say so."""
+    chosen = [path for path in lessons() if not names or name_of(path) in names]
+    if unknown := set(names) - {name_of(path) for path in chosen}:
+        sys.exit(f"there is no lesson {min(unknown)!r}; it is named like causes/depth")
+    stale = []
+    for path in chosen:
         notebook = nbformat.read(path, as_version=4)
-        if is_fresh(notebook) and not fresh:
-            print(f"{path.relative_to(ROOT)}: stored outputs are up to date")
-            continue
-        print(f"{path.relative_to(ROOT)}: running", flush=True)
-        run(notebook, folder=path.parent)
+        if fresh or not is_fresh(notebook):
+            stale.append((path, notebook))
+        else:
+            print(f"{name_of(path)}: stored outputs are up to date")
+    ways = [{}, *({"arithmetic": name} for name in ARITHMETIC), *({"nudge": n} for n in NUDGES)]
+    calls = [joblib.delayed(run_copy)(path, nb, **way) for path, nb in stale for way in ways]
+    results = joblib.Parallel(n_jobs=-1, return_as="generator")(calls)
+    failed = []
+    for path, _ in stale:
+        print(f"{name_of(path)}: running, {len(ways)} times", flush=True)
+        notebook, *others = [next(results) for _ in ways]
+        for cell, versions in outputs.keep_what_survives(notebook, others).items():
+            failed.append(f"{name_of(path)}, cell {cell}:\n" + "\n".join(versions))
+        notebook.metadata["vglib_outputs"] = outputs_hash(notebook)
         nbformat.write(notebook, path)
     if README_PICTURE:
         (ROOT / README_PICTURE[2]).write_bytes(readme_picture())
+    if failed:
+        sys.exit("Other arithmetic says other words; say what holds in all:\n" + "\n".join(failed))
+
+
+def run_copy(path, notebook, *, nudge=None, arithmetic=None):
+    """A copy of a lesson, run in other ``arithmetic`` or with random numbers nudged."""
+    notebook = copy.deepcopy(notebook)
+    if nudge:
+        first = next(cell for cell in notebook.cells if cell.cell_type == "code")
+        first.source = NUDGED.format(units=nudge) + first.source
+    run(notebook, folder=path.parent, arithmetic=arithmetic)
+    return notebook
+
+
+def name_of(path):
+    """The name of a lesson: its path below lessons/, without the ending."""
+    return path.relative_to(ROOT / "lessons").with_suffix("").as_posix()
 
 
 def readme_picture():
@@ -176,9 +214,12 @@ def readme_picture():
 
 
 def same_sources(one, other):
-    return [[c.cell_type, c.source, c.metadata] for c in one.cells] == [
-        [c.cell_type, c.source, c.metadata] for c in other.cells
-    ]
+    def sources(notebook):
+        for cell in notebook.cells:
+            metadata = {k: v for k, v in cell.metadata.items() if k != outputs.TOLERANCES}
+            yield cell.cell_type, cell.source, metadata
+
+    return list(sources(one)) == list(sources(other))
 
 
 def stage(*, fresh):
@@ -215,8 +256,12 @@ def stage_lesson(path, target, *, fresh):
         nbformat.write(notebook, target)
 
 
-def book(*, fresh):
+def book(*, fresh, fail_if_stale=False):
     """Build the HTML book, whole; any warning fails it."""
+    if fail_if_stale:
+        notebooks = {name_of(path): nbformat.read(path, as_version=4) for path in lessons()}
+        if stale := [name for name, notebook in notebooks.items() if not is_fresh(notebook)]:
+            sys.exit(f"Stored outputs are stale, run `make lessons`: {', '.join(stale)}")
     stage(fresh=fresh)
     # Sphinx would keep pages and pictures of earlier builds, and take half a build for a whole.
     for folder in ("html", ".doctrees", "figures"):
@@ -235,10 +280,17 @@ def book(*, fresh):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("action", choices=["book", "refresh", "budget"])
-    parser.add_argument("--fresh", action="store_true", help="run every lesson")
-    arguments = parser.parse_args()
-    {"book": book, "refresh": refresh, "budget": budget}[arguments.action](fresh=arguments.fresh)
+    actions = parser.add_subparsers(dest="action", required=True)
+    for name in ("book", "refresh", "budget"):
+        action = actions.add_parser(name)
+        if name != "budget":
+            action.add_argument("--fresh", action="store_true", help="run every lesson")
+        if name == "book":
+            action.add_argument("--fail-if-stale", action="store_true", help="run no lesson")
+        if name == "refresh":
+            action.add_argument("names", nargs="*", metavar="LESSON")
+    arguments = vars(parser.parse_args())
+    {"book": book, "refresh": refresh, "budget": budget}[arguments.pop("action")](**arguments)
 
 
 if __name__ == "__main__":

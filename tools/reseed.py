@@ -1,6 +1,6 @@
 """Run lessons at other base seeds and print each verdict beside the stored one.
 
-    python tools/reseed.py [LESSON …] [--seeds 10]
+    python -m tools.reseed [LESSON …] [--seeds 10]
 
 A lesson is named by its path below lessons/, without the ending: causes/depth. Without names, all.
 A failed assertion is printed, and the lesson goes on: the verdicts of a run that contradicts the
@@ -13,7 +13,7 @@ from collections import Counter
 
 import nbformat
 
-from lessons import ROOT, lessons, run
+from tools.lessons import ROOT, lessons, run
 from vglib.claims import VERDICT_MIME
 
 
