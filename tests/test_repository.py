@@ -36,7 +36,7 @@ def pins(root):
 def test_the_address_is_the_one_in_pyproject(root, name, count):
     text = (root / name).read_text(encoding="utf-8")
     found = re.findall(
-        r"(?:github\.com|/github|/gh)/([\w.-]+/[\w.-]+?)(?:\.git)?(?=[/\"\\)\s]|$)", text
+        r"(?:github\.com|/github|/gh)/([\w.-]+/[\w.-]+?)(?:\.git)?(?=[/@\"\\)\s]|$)", text
     )
     ours = [repository for repository in found if not repository.startswith("actions/")]
     assert len(ours) >= count
