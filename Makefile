@@ -7,7 +7,7 @@ BIN := .venv/bin
 # One thread each: lessons are budgeted so, and two workers must not fight over two cores.
 RUN := PYTHONUTF8=1 OMP_NUM_THREADS=1 TQDM_DISABLE=1 $(BIN)/python
 
-.PHONY: book test lab lessons retarget clean
+.PHONY: book test lab lessons retarget lock clean
 
 ## book: build the HTML book; runs only the lessons whose stored outputs are stale (FRESH=1: all)
 book: .venv/ready
@@ -31,13 +31,23 @@ lessons: .venv/ready
 retarget: .venv/ready
 	$(RUN) tools/retarget.py $(TO)
 
+## lock: write the exact versions of all that requirements.in needs, keeping those that still fit
+## (to move on to today's, delete requirements.txt first)
+lock:
+	$(PYTHON) -m venv _build/uv
+	_build/uv/bin/pip install --quiet uv
+	_build/uv/bin/uv pip compile --universal --python-version 3.11 --no-annotate \
+	    --custom-compile-command "make lock" --output-file requirements.txt --quiet requirements.in
+
 clean:
 	rm -rf _build
 
 # The stamp holds what the environment was made from: a changed requirement makes it anew.
-.venv/ready: requirements.txt pyproject.toml
+# The lock is a constraint: what it names but nothing needs, as the CPU build does not need
+# nvidia-*, stays out. PyTorch's index has torch, but not the locked version of all that it needs.
+.venv/ready: requirements.in requirements.txt pyproject.toml
 	$(PYTHON) -m venv .venv
-	$(if $(TORCH_INDEX),$(BIN)/pip install --index-url $(TORCH_INDEX) $$(grep ^torch== requirements.txt))
-	$(BIN)/pip install --requirement requirements.txt
-	$(BIN)/pip install --no-deps --editable .
+	$(if $(TORCH_INDEX),$(BIN)/pip install --no-deps --index-url $(TORCH_INDEX) $$(grep ^torch== requirements.txt))
+	$(BIN)/pip install --requirement requirements.in --constraint requirements.txt
+	$(BIN)/pip install --no-deps --no-build-isolation --editable .
 	touch $@
