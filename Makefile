@@ -7,11 +7,12 @@ BIN := .venv/bin
 # One thread each: lessons are budgeted so, and two workers must not fight over two cores.
 RUN := PYTHONUTF8=1 OMP_NUM_THREADS=1 TQDM_DISABLE=1 $(BIN)/python
 
-.PHONY: book test lab lessons retarget lock clean
+.PHONY: book test lab lessons retarget release lock clean
 
-## book: build the HTML book; runs only the lessons whose stored outputs are stale (FRESH=1: all)
+## book: build the HTML book; runs only the lessons whose stored outputs are stale (FRESH=1: all;
+## FAIL_IF_STALE=1: none, a stale one fails the build)
 book: .venv/ready
-	$(RUN) tools/lessons.py book $(if $(FRESH),--fresh)
+	$(RUN) tools/lessons.py book $(if $(FRESH),--fresh) $(if $(FAIL_IF_STALE),--fail-if-stale)
 
 ## test: ruff, the library's tests, every lesson (strictly compared), the built book in Chromium
 test: book
@@ -30,6 +31,10 @@ lessons: .venv/ready
 ## retarget: point everything at a fork, e.g. make retarget TO=someone/course
 retarget: .venv/ready
 	$(RUN) tools/retarget.py $(TO)
+
+## release: set the version everywhere, e.g. make release VERSION=0.2.0
+release: .venv/ready
+	$(RUN) tools/release.py $(VERSION)
 
 ## lock: write the exact versions of all that requirements.in needs, keeping those that still fit
 ## (to move on to today's, delete requirements.txt first)

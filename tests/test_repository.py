@@ -1,12 +1,14 @@
 """The project's own files agree with each other."""
 
 import re
+import shutil
 import subprocess
 import tomllib
 
 import pytest
 import yaml
 
+from tools.release import release, version
 from tools.retarget import address, pages
 
 WHERE = {
@@ -79,6 +81,55 @@ def test_the_lowest_versions_are_the_lower_bounds(root, bounds):
     lowest = dict(line.split("==") for line in lines(root / "tests" / "lowest.txt"))
     for name, bound in bounds.items():
         assert lowest[name].startswith(bound), name
+
+
+def check_versions_agree(root):
+    """pyproject, the citation, the changelog and the first cells speak of one version."""
+    new = version(root)
+    citation = yaml.safe_load((root / "CITATION.cff").read_text())
+    heading = re.search(r"^## (.*)$", (root / "CHANGELOG.md").read_text(), re.MULTILINE)[1]
+    refs = set()
+    for path in (root / "lessons").glob("*/*.ipynb"):
+        refs |= set(re.findall(r"git\+[^\"]*@([^\"\\]+)", path.read_text(encoding="utf-8")))
+    assert citation["version"] == new
+    if new.endswith(".dev0"):
+        assert "date-released" not in citation
+        assert (heading, refs) == ("Unreleased", {"main"})
+    else:
+        assert heading == f"{new} ({citation['date-released']})"
+        assert refs == {f"v{new}"}
+
+
+def test_the_versions_agree_with_each_other_and_with_the_tag(root):
+    check_versions_agree(root)
+    tags = subprocess.check_output(["git", "-C", str(root), "tag", "--points-at"], text=True)
+    assert {tag for tag in tags.split() if tag.startswith("v")} <= {f"v{version(root)}"}
+
+
+def test_release_sets_every_version_and_opens_the_next(root, tmp_path):
+    shutil.copytree(root / "lessons", tmp_path / "lessons")
+    for name in ("pyproject.toml", "CITATION.cff", "CHANGELOG.md"):
+        shutil.copy(root / name, tmp_path)
+    notes = (tmp_path / "CHANGELOG.md").read_text().count("\n- ")
+    for new in ("97.0.0.dev0", "97.0.0", "97.1.0.dev0", "98.0.0.dev0", "98.0.0"):
+        release(tmp_path, new)
+        assert version(tmp_path) == new
+        check_versions_agree(tmp_path)
+    log = (tmp_path / "CHANGELOG.md").read_text()
+    assert log.count("\n- ") == notes
+    assert re.findall("^## (9.*) ", log, re.MULTILINE) == ["98.0.0", "97.0.0"]
+    assert "Unreleased" not in log
+
+
+@pytest.mark.parametrize("new", ["", "v99.0.0", "99.0", "99.0.0rc1", "99.0.0.dev1"])
+def test_release_refuses_what_is_no_version(root, new):
+    with pytest.raises(ValueError, match="must be like"):
+        release(root, new)
+
+
+def test_release_refuses_to_go_back(root):
+    with pytest.raises(ValueError, match="must be later than"):
+        release(root, "0.0.1")
 
 
 def test_what_readme_promises_is_in_the_makefile(root):
