@@ -132,6 +132,21 @@ def test_release_refuses_to_go_back(root):
         release(root, "0.0.1")
 
 
+def test_the_workflow_publishes_only_what_was_tested(root):
+    text = (root / ".github" / "workflows" / "test.yml").read_text()
+    # A tag can be moved, a commit cannot.
+    for action in re.findall(r"uses: (.*)", text):
+        assert re.fullmatch(r"actions/[\w-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+", action), action
+    workflow = yaml.safe_load(text)
+    jobs = workflow["jobs"]
+    assert set(jobs["publish"]["needs"]) == set(jobs) - {"publish", "deploy"}
+    assert jobs["publish"]["if"] == "github.event_name == 'push'"
+    assert any("FAIL_IF_STALE=1" in step.get("run", "") for step in jobs["publish"]["steps"])
+    assert jobs["deploy"]["needs"] == "publish"
+    assert workflow["permissions"] == {"contents": "read"}
+    assert [name for name, job in jobs.items() if "permissions" in job] == ["deploy"]
+
+
 def test_what_readme_promises_is_in_the_makefile(root):
     makefile = (root / "Makefile").read_text()
     for target in re.findall(r"`?make ([a-z]+)", (root / "README.md").read_text()):
