@@ -20,9 +20,9 @@ test: book
 	$(BIN)/ruff format --check .
 	$(RUN) -m pytest --nbval --nbval-current-env --numprocesses 2 --dist loadfile --durations 10 tests lessons
 
-## lab: the lessons in JupyterLab
+## lab: the lessons in JupyterLab, also for root, whom containers run as
 lab: .venv/ready
-	$(BIN)/jupyter lab lessons
+	$(BIN)/jupyter lab --allow-root lessons
 
 ## lessons: run stale lessons and store their outputs in the tracked notebooks (FRESH=1: all)
 lessons: .venv/ready
