@@ -7,11 +7,12 @@ BIN := .venv/bin
 # One thread each: lessons are budgeted so, and two workers must not fight over two cores.
 RUN := PYTHONUTF8=1 OMP_NUM_THREADS=1 TQDM_DISABLE=1 $(BIN)/python
 
-.PHONY: book test lab lessons retarget clean
+.PHONY: book test lab lessons retarget release lock clean
 
-## book: build the HTML book; runs only the lessons whose stored outputs are stale (FRESH=1: all)
+## book: build the HTML book; runs only the lessons whose stored outputs are stale (FRESH=1: all;
+## FAIL_IF_STALE=1: none, a stale one fails the build)
 book: .venv/ready
-	$(RUN) tools/lessons.py book $(if $(FRESH),--fresh)
+	$(RUN) tools/lessons.py book $(if $(FRESH),--fresh) $(if $(FAIL_IF_STALE),--fail-if-stale)
 
 ## test: ruff, the library's tests, every lesson (strictly compared), the built book in Chromium
 test: book
@@ -19,9 +20,9 @@ test: book
 	$(BIN)/ruff format --check .
 	$(RUN) -m pytest --nbval --nbval-current-env --numprocesses 2 --dist loadfile --durations 10 tests lessons
 
-## lab: the lessons in JupyterLab
+## lab: the lessons in JupyterLab, also for root, whom containers run as
 lab: .venv/ready
-	$(BIN)/jupyter lab lessons
+	$(BIN)/jupyter lab --allow-root lessons
 
 ## lessons: run stale lessons and store their outputs in the tracked notebooks (FRESH=1: all)
 lessons: .venv/ready
@@ -31,13 +32,27 @@ lessons: .venv/ready
 retarget: .venv/ready
 	$(RUN) tools/retarget.py $(TO)
 
+## release: set the version everywhere, e.g. make release VERSION=0.2.0
+release: .venv/ready
+	$(RUN) tools/release.py $(VERSION)
+
+## lock: write the exact versions of all that requirements.in needs, keeping those that still fit
+## (to move on to today's, delete requirements.txt first)
+lock:
+	$(PYTHON) -m venv _build/uv
+	_build/uv/bin/pip install --quiet uv
+	_build/uv/bin/uv pip compile --universal --python-version 3.11 --no-annotate \
+	    --custom-compile-command "make lock" --output-file requirements.txt --quiet requirements.in
+
 clean:
 	rm -rf _build
 
 # The stamp holds what the environment was made from: a changed requirement makes it anew.
-.venv/ready: requirements.txt pyproject.toml
+# The lock is a constraint: what it names but nothing needs, as the CPU build does not need
+# nvidia-*, stays out. PyTorch's index has torch, but not the locked version of all that it needs.
+.venv/ready: requirements.in requirements.txt pyproject.toml
 	$(PYTHON) -m venv .venv
-	$(if $(TORCH_INDEX),$(BIN)/pip install --index-url $(TORCH_INDEX) $$(grep ^torch== requirements.txt))
-	$(BIN)/pip install --requirement requirements.txt
-	$(BIN)/pip install --no-deps --editable .
+	$(if $(TORCH_INDEX),$(BIN)/pip install --no-deps --index-url $(TORCH_INDEX) $$(grep ^torch== requirements.txt))
+	$(BIN)/pip install --requirement requirements.in --constraint requirements.txt
+	$(BIN)/pip install --no-deps --no-build-isolation --editable .
 	touch $@

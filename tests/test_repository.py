@@ -1,12 +1,14 @@
 """The project's own files agree with each other."""
 
 import re
+import shutil
 import subprocess
 import tomllib
 
 import pytest
 import yaml
 
+from tools.release import release, version
 from tools.retarget import address, pages
 
 WHERE = {
@@ -23,20 +25,26 @@ def project(root):
     return tomllib.loads((root / "pyproject.toml").read_text())["project"]
 
 
+@pytest.fixture(scope="module")
+def bounds(project):
+    """What vglib and the lessons need: name → lower bound."""
+    requirements = project["dependencies"] + project["optional-dependencies"]["course"]
+    return dict(line.split(">=") for line in requirements)
+
+
+def lines(path):
+    return [line for line in path.read_text().splitlines() if line and line[0] != "#"]
+
+
 def names(requirements):
-    return {re.match(r"[A-Za-z0-9._-]+", line)[0].lower() for line in requirements}
-
-
-def pins(root):
-    lines = (root / "requirements.txt").read_text().splitlines()
-    return [line for line in lines if line and not line.startswith("#")]
+    return {re.match(r"[a-z0-9-]+", line)[0] for line in requirements}
 
 
 @pytest.mark.parametrize(("name", "count"), WHERE.items())
 def test_the_address_is_the_one_in_pyproject(root, name, count):
     text = (root / name).read_text(encoding="utf-8")
     found = re.findall(
-        r"(?:github\.com|/github|/gh)/([\w.-]+/[\w.-]+?)(?:\.git)?(?=[/\"\\)\s]|$)", text
+        r"(?:github\.com|/github|/gh)/([\w.-]+/[\w.-]+?)(?:\.git)?(?=[/@\"\\)\s]|$)", text
     )
     ours = [repository for repository in found if not repository.startswith("actions/")]
     assert len(ours) >= count
@@ -52,28 +60,91 @@ def test_the_book_s_own_address_follows(root):
     assert expected in (root / "README.md").read_text()
 
 
-def test_vglib_has_lower_bounds_only(project):
-    for requirement in project["dependencies"]:
-        assert re.fullmatch(r"[a-z-]+>=[\d.]+", requirement)
+def test_vglib_has_lower_bounds_only(project, bounds):
+    assert all(re.fullmatch(r"[\d.]+", bound) for bound in bounds.values())
+    # Who wants `vglib.diagnose` only shall not install the course.
+    assert names(project["dependencies"]) == {"numpy", "torch"}
 
 
-def test_the_book_s_environment_is_pinned_and_has_all_of_vglib_s(root, project):
-    assert all(re.fullmatch(r"[a-z-]+==[\w.]+", line) for line in pins(root))
-    assert names(project["dependencies"]) <= names(pins(root))
+def test_the_book_s_environment_is_locked_and_has_all_of_vglib_s(root, bounds):
+    wanted, locked = lines(root / "requirements.in"), lines(root / "requirements.txt")
+    assert all(re.fullmatch(r"[a-z0-9-]+==[\w.]+( ; .+)?", line) for line in locked)
+    assert set(bounds) <= names(wanted) <= names(locked)
 
 
-def test_binder_s_environment_has_all_of_vglib_s(root, project):
+def test_binder_s_environment_has_all_of_vglib_s(root, bounds):
     packages = yaml.safe_load((root / "environment.yml").read_text())["dependencies"]
-    bounds = {re.split("[>=]", line)[0].replace("pytorch-cpu", "torch"): line for line in packages}
-    for requirement in project["dependencies"]:
-        assert re.split(">=", requirement)[0] in bounds
+    assert set(bounds) <= {name.replace("pytorch-cpu", "torch") for name in names(packages)}
 
 
-def test_the_lowest_versions_are_the_lower_bounds(root, project):
-    lowest = dict(line.split("==") for line in (root / "tests" / "lowest.txt").read_text().split())
-    for requirement in project["dependencies"]:
-        name, bound = requirement.split(">=")
-        assert lowest[name].startswith(bound), requirement
+def test_the_lowest_versions_are_the_lower_bounds(root, bounds):
+    lowest = dict(line.split("==") for line in lines(root / "tests" / "lowest.txt"))
+    for name, bound in bounds.items():
+        assert lowest[name].startswith(bound), name
+
+
+def check_versions_agree(root):
+    """pyproject, the citation, the changelog and the first cells speak of one version."""
+    new = version(root)
+    citation = yaml.safe_load((root / "CITATION.cff").read_text())
+    heading = re.search(r"^## (.*)$", (root / "CHANGELOG.md").read_text(), re.MULTILINE)[1]
+    refs = set()
+    for path in (root / "lessons").glob("*/*.ipynb"):
+        refs |= set(re.findall(r"git\+[^\"]*@([^\"\\]+)", path.read_text(encoding="utf-8")))
+    assert citation["version"] == new
+    if new.endswith(".dev0"):
+        assert "date-released" not in citation
+        assert (heading, refs) == ("Unreleased", {"main"})
+    else:
+        assert heading == f"{new} ({citation['date-released']})"
+        assert refs == {f"v{new}"}
+
+
+def test_the_versions_agree_with_each_other_and_with_the_tag(root):
+    check_versions_agree(root)
+    tags = subprocess.check_output(["git", "-C", str(root), "tag", "--points-at"], text=True)
+    assert {tag for tag in tags.split() if tag.startswith("v")} <= {f"v{version(root)}"}
+
+
+def test_release_sets_every_version_and_opens_the_next(root, tmp_path):
+    shutil.copytree(root / "lessons", tmp_path / "lessons")
+    for name in ("pyproject.toml", "CITATION.cff", "CHANGELOG.md"):
+        shutil.copy(root / name, tmp_path)
+    notes = (tmp_path / "CHANGELOG.md").read_text().count("\n- ")
+    for new in ("97.0.0.dev0", "97.0.0", "97.1.0.dev0", "98.0.0.dev0", "98.0.0"):
+        release(tmp_path, new)
+        assert version(tmp_path) == new
+        check_versions_agree(tmp_path)
+    log = (tmp_path / "CHANGELOG.md").read_text()
+    assert log.count("\n- ") == notes
+    assert re.findall("^## (9.*) ", log, re.MULTILINE) == ["98.0.0", "97.0.0"]
+    assert "Unreleased" not in log
+
+
+@pytest.mark.parametrize("new", ["", "v99.0.0", "99.0", "99.0.0rc1", "99.0.0.dev1"])
+def test_release_refuses_what_is_no_version(root, new):
+    with pytest.raises(ValueError, match="must be like"):
+        release(root, new)
+
+
+def test_release_refuses_to_go_back(root):
+    with pytest.raises(ValueError, match="must be later than"):
+        release(root, "0.0.1")
+
+
+def test_the_workflow_publishes_only_what_was_tested(root):
+    text = (root / ".github" / "workflows" / "test.yml").read_text()
+    # A tag can be moved, a commit cannot.
+    for action in re.findall(r"uses: (.*)", text):
+        assert re.fullmatch(r"actions/[\w-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+", action), action
+    workflow = yaml.safe_load(text)
+    jobs = workflow["jobs"]
+    assert set(jobs["publish"]["needs"]) == set(jobs) - {"publish", "deploy"}
+    assert jobs["publish"]["if"] == "github.event_name == 'push'"
+    assert any("FAIL_IF_STALE=1" in step.get("run", "") for step in jobs["publish"]["steps"])
+    assert jobs["deploy"]["needs"] == "publish"
+    assert workflow["permissions"] == {"contents": "read"}
+    assert [name for name, job in jobs.items() if "permissions" in job] == ["deploy"]
 
 
 def test_what_readme_promises_is_in_the_makefile(root):

@@ -184,6 +184,13 @@ def test_retarget_refuses_what_is_no_address(root, name):
         retarget(root, name)
 
 
+def test_retarget_needs_a_clone(root, tmp_path):
+    shutil.copy(root / "pyproject.toml", tmp_path)
+    with pytest.raises(ValueError, match="must be a git clone"):
+        retarget(tmp_path, "someone/fork")
+    assert address(tmp_path) == address(root)
+
+
 def test_outputs_that_were_not_made_by_the_tool_are_stale(course):
     notebook = lesson(course)
     notebook.cells[0].outputs[0].text = "forged\n"

@@ -6,7 +6,6 @@ import joblib
 import numpy as np
 import pytest
 import torch
-from dask.distributed import Client, LocalCluster
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
@@ -279,12 +278,13 @@ def measured(depth, gain, seed):
 
 
 def test_a_sweep_on_a_dask_cluster_gives_the_same_numbers():
+    distributed = pytest.importorskip("dask.distributed")
     settings = dict(depth=[2, 8], gain=[0.7, 1.5], seed=[0, 1])
     here = sweep(measured, **settings, n_jobs=1)
-    cluster = LocalCluster(
+    cluster = distributed.LocalCluster(
         n_workers=2, threads_per_worker=1, dashboard_address=None, host="127.0.0.1"
     )
-    with cluster, Client(cluster), joblib.parallel_config(backend="dask"):
+    with cluster, distributed.Client(cluster), joblib.parallel_config(backend="dask"):
         there = sweep(measured, **settings)
         processes = sweep(lambda number: os.getpid(), number=[1, 2, 3, 4])
     assert os.getpid() not in processes.values()

@@ -28,7 +28,14 @@ def retarget(root, new):
     if not re.fullmatch(r"[A-Za-z0-9](-?[A-Za-z0-9])*/(?!\.+$)[\w.-]+(?<!\.git)", new):
         raise ValueError(f"the new address must be OWNER/NAME, not {new!r}")
     old = address(root)
-    listed = subprocess.check_output(["git", "-C", str(root), "ls-files", "-z"], text=True)
+    try:
+        listed = subprocess.check_output(["git", "-C", str(root), "ls-files", "-z"], text=True)
+    except (OSError, subprocess.CalledProcessError):  # no git, or no clone
+        listed = ""
+    if not listed:
+        raise ValueError(
+            f"{root} must be a git clone: the address is replaced in the files that git tracks"
+        )
     changed = []
     for name in listed.split("\0"):
         path = root / name
