@@ -15,6 +15,8 @@ def main():
         "import torch": importing("torch"),
         "again": importing("torch"),
         "import torch, vglib": importing("torch, vglib"),
+        "import vglib.probes": importing("vglib.probes"),
+        "import vglib.diagnosis": importing("vglib.diagnosis"),
         "import vglib.nets": importing("vglib.nets"),
         "import vglib.training": importing("vglib.training"),
     }

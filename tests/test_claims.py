@@ -6,7 +6,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vglib import claims
 from vglib.claims import VERDICT_MIME, Rule, all_claims, glue, readable, verdict_table
 
 UP = Rule("C1", quantity="the number", at_least=0.5, because="it is half.")
@@ -103,7 +102,7 @@ def test_what_a_rule_and_a_verdict_say_is_escaped():
 
 def test_glue_rounds_to_the_digits_asked_for(monkeypatch):
     shown = []
-    monkeypatch.setattr(claims, "display", lambda data, **_: shown.extend(data.values()))
+    monkeypatch.setattr("IPython.display.display", lambda data, **_: shown.extend(data.values()))
     glue("a", 0.123456, 2)
     glue("b", np.str_("words"))
     assert shown == ["'0.12'", "'words'"]
@@ -176,7 +175,9 @@ def test_readable_refuses_what_is_not_a_number():
 @pytest.mark.parametrize(("value", "text"), [(0.97, "'0.970'"), ("in words", "'in words'")])
 def test_glue_makes_an_output_that_myst_nb_finds(value, text, monkeypatch):
     shown = []
-    monkeypatch.setattr(claims, "display", lambda data, **keywords: shown.append((data, keywords)))
+    monkeypatch.setattr(
+        "IPython.display.display", lambda data, **keywords: shown.append((data, keywords))
+    )
     glue("a-name", value)
     ((data, keywords),) = shown
     prefix = keywords["metadata"]["scrapbook"]["mime_prefix"]

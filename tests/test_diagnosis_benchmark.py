@@ -56,15 +56,24 @@ def test_the_splits_share_no_set_up():
     assert len(set(sources)) == len(sources)
 
 
-@pytest.mark.parametrize(("split", "name"), ALL)
-def test_intentions_are_consistent(split, name):
-    setup = load(split)[name]
-    assert setup.kind in ("healthy", "gradient", "other")
-    assert (setup.cause in CAUSES) == (setup.kind != "healthy")
-    assert setup.remedy
+def inconsistent(setup):
+    """What is wrong with what a set-up says of itself."""
+    if setup.kind not in ("healthy", "gradient", "other"):
+        yield f"unknown kind {setup.kind!r}"
+    if (setup.cause in CAUSES) != (setup.kind != "healthy"):
+        yield f"{setup.kind} with cause {setup.cause!r}"
+    if not setup.remedy:
+        yield "no remedy"
     if setup.where and setup.where[0] != "lag":
         model = setup.build(0)[0]
-        assert set(setup.where) <= {name for name, _ in model.named_modules()}
+        for place in {*setup.where} - {name for name, _ in model.named_modules()}:
+            yield f"no module {place!r}"
+
+
+@pytest.mark.parametrize("split", SPLITS)
+def test_intentions_are_consistent(split):
+    found = [f"{name}: {wrong}" for name, one in load(split).items() for wrong in inconsistent(one)]
+    assert not found, "\n" + "\n".join(found)
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,6 @@ from html import escape
 from importlib.resources import files
 
 import numpy as np
-from IPython.display import display
 
 VERDICT_MIME = "application/vnd.vglib.verdict+json"
 SEEDS_NEEDED = 5
@@ -52,6 +51,8 @@ def glue(name, value, digits=3):
 
     The output carries the number as `readable` writes it. Text is taken as it stands.
     """
+    from IPython.display import display  # here, so that `readable` can be had without IPython
+
     text = str(value) if isinstance(value, str) else readable(value, digits)
     prefix = "application/papermill.record/"
     display(

@@ -10,7 +10,6 @@ from html import escape
 from io import BytesIO
 from itertools import islice
 
-import matplotlib.pyplot as plt
 import numpy as np
 import torch
 from torch import nn
@@ -180,6 +179,8 @@ class Diagnosis:
         """The losses of the trial and the gradient's way, as an HTML image."""
         if not self.trial:
             return ""
+        import matplotlib.pyplot as plt  # here, so that a verdict can be had without matplotlib
+
         figure, (left, right) = plt.subplots(1, 2, figsize=(7, 2.6), layout="constrained")
         for (name, losses), style in zip(self.trial.items(), ("-", "--"), strict=False):
             left.plot(losses, style, label=name)

@@ -15,9 +15,9 @@ from torch.autograd.graph import saved_tensors_hooks
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
+from vglib.batch import Batch
 from vglib.checks import as_list, settings_of
 from vglib.recurrent import unroll
-from vglib.tasks import Batch
 
 _TRUSTED = 1e-140  # a float64 norm above it, and below its inverse, has lost no square
 

@@ -1,31 +1,14 @@
 """Data that need no download: real digits, and sequences made from a seed."""
 
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import torch
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 from torch.nn import functional as F
 
+from vglib.batch import Batch
 from vglib.checks import at_least_one, choose
-
-
-class Batch(NamedTuple):
-    """Inputs and targets, one row per example."""
-
-    inputs: torch.Tensor  # (examples, …)
-    targets: torch.Tensor  # (examples, …)
-
-    def sample(self, size, *, seed):
-        """Draw ``size`` examples without replacement.
-
-        Raises ValueError unless 1 ≤ size ≤ the number of examples.
-        """
-        if not 1 <= size <= len(self.targets):
-            raise ValueError(f"size must be from 1 to {len(self.targets)}, not {size}")
-        order = torch.randperm(len(self.targets), generator=torch.Generator().manual_seed(seed))
-        return Batch(self.inputs[order[:size]], self.targets[order[:size]])
 
 
 @dataclass(frozen=True)
