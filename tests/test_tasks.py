@@ -2,7 +2,7 @@ import pytest
 import torch
 from sklearn.datasets import load_digits
 
-from vglib.tasks import adding, copy_memory, digits, recall, two_modes
+from vglib.tasks import adding, digits, recall
 
 
 def test_digits_are_all_there_split_and_standardised():
@@ -84,30 +84,11 @@ def test_recall_asks_for_the_first_token():
     assert set(task.train.targets.tolist()) == set(range(8))
 
 
-def test_copy_memory_wants_the_symbols_at_the_end():
-    task = copy_memory(lag=20, seed=0, train=50, test=5)
-    tokens, targets = task.train.inputs.argmax(dim=2), task.train.targets
-    assert tokens.shape == targets.shape == (50, 40)
-    assert torch.equal(tokens[:, :10], targets[:, -10:])
-    assert (targets[:, :-10] == 8).all()
-    assert ((tokens == 9).nonzero()[:, 1] == 29).all()
-    assert (tokens[:, 10:29] == 8).all()
-
-
-def test_two_modes():
-    sample = two_modes(size=20_000, seed=0)
-    assert sample.shape == (20_000, 1)
-    assert (sample > 0).double().mean().item() == pytest.approx(0.5, abs=0.02)
-    assert sample.abs().mean().item() == pytest.approx(2, rel=0.01)
-    assert sample.abs().std().item() == pytest.approx(0.5, rel=0.02)
-
-
 @pytest.mark.parametrize(
     "make",
     [
         lambda seed: adding(steps=5, seed=seed, train=9, test=9),
         lambda seed: recall(steps=5, seed=seed, train=9, test=9),
-        lambda seed: copy_memory(lag=5, seed=seed, train=9, test=9),
     ],
 )
 def test_the_seed_decides_sequences(make):
@@ -122,8 +103,6 @@ def test_the_seed_decides_sequences(make):
         (lambda: digits(shape="columns"), "unknown shape 'columns'; choose one of: flat, image"),
         (lambda: adding(steps=1, seed=0), "adding needs 2 steps or more, not 1"),
         (lambda: recall(steps=0, seed=0), "steps must be a whole number from 1 up, not 0"),
-        (lambda: copy_memory(lag=0, seed=0), "lag must be a whole number from 1 up, not 0"),
-        (lambda: two_modes(size=-1, seed=0), "size must be a whole number from 1 up, not -1"),
     ],
 )
 def test_bad_input_is_refused(call, message):

@@ -18,7 +18,6 @@ from vglib.theory import (
     batch_norm_factor,
     chi,
     critical_gain,
-    depth_scales,
     fixed_length,
     gaussian_mean,
     length_map,
@@ -185,22 +184,6 @@ def test_fixed_lengths():
         fixed_length("relu", gain=1.5)
     with pytest.raises(ValueError, match="bias_scale must be 0 or more"):
         fixed_length("tanh", gain=1.5, bias_scale=float("nan"))
-
-
-def test_depth_scales():
-    ordered = depth_scales("tanh", gain=0.9)
-    assert ordered.gradient == pytest.approx(-1 / np.log(0.81), rel=1e-6)
-    assert ordered.length == pytest.approx(ordered.gradient, rel=1e-3)
-    assert depth_scales("tanh", gain=1.5).gradient < 0
-    assert depth_scales("tanh", gain=1.0).gradient == np.inf
-    # The deviation from q* shrinks by e over one depth scale.
-    keywords = dict(gain=1.3, bias_scale=0.3)
-    q = fixed_length("tanh", **keywords)
-    deviation = [1e-3 * q]
-    for _ in range(4):
-        deviation.append(length_map(q + deviation[-1], "tanh", **keywords) - q)
-    rate = -1 / np.log(deviation[-1] / deviation[-2])
-    assert rate == pytest.approx(depth_scales("tanh", **keywords).length, rel=0.02)
 
 
 def test_batch_norm_s_factor(batch):

@@ -2,7 +2,7 @@
 
 import shutil
 import subprocess
-import sys
+from contextlib import nullcontext
 
 import nbformat
 import pytest
@@ -139,20 +139,40 @@ def test_the_base_seed_reaches_the_lesson_and_live_cells_keep_nothing(course):
     assert notebook.cells[2].outputs == []
 
 
-def test_a_failed_build_says_so_twice(root, tmp_path):
-    """A glued number that is gone fails the build, the second time as well as the first."""
-    copy = tmp_path / "course"
-    ignore = shutil.ignore_patterns(".venv", "_build", ".git", "__pycache__")
-    shutil.copytree(root, copy, ignore=ignore)
-    chapter = copy / "book" / "causes" / "depth.md"
-    text = chapter.read_text(encoding="utf-8")
-    assert "::depth-left-sigmoid:s" in text
-    chapter.write_text(text.replace("::depth-left-sigmoid:s", "::no-such-number:s"))
-    for _ in range(2):
-        command = [sys.executable, "tools/lessons.py", "book"]
-        done = subprocess.run(command, cwd=copy, capture_output=True, text=True)
-        assert done.returncode != 0
-        assert "no-such-number" in done.stderr + done.stdout
+def test_a_number_that_is_gone_fails_the_build(course, root, capfd):
+    """A tiny book, with the settings and the extension of the real one."""
+    shutil.copytree(root / "book" / "extensions", course / "book" / "extensions")
+    shutil.copytree(root / "book" / "static", course / "book" / "static")
+    for name in ("_config.yml", "references.bib"):
+        shutil.copyfile(root / name, course / name)
+    contents = "format: jb-book\nroot: book/index\nchapters: [{file: lessons/causes/one}]\n"
+    (course / "_toc.yml").write_text(contents)
+    number = "{glue:text}`../lessons/causes/one.ipynb::no-such-number:s`"
+    (course / "book" / "index.md").write_text(f"# Title\n\n{number}\n")
+    first = lesson(course)
+    first.cells.insert(0, nbformat.v4.new_markdown_cell("# One"))
+    nbformat.write(first, course / "lessons" / "causes" / "one.ipynb")
+    with pytest.raises(SystemExit, match="The book was not built"):
+        tool.book(fresh=False)
+    assert "no-such-number" in "".join(capfd.readouterr())
+
+
+@pytest.mark.parametrize("code", [0, 1])
+def test_nothing_of_an_earlier_build_is_taken_for_this_one(course, monkeypatch, code):
+    old = [course / "_build" / name / "old" for name in ("html", ".doctrees", "figures")]
+    for path in old:
+        path.parent.mkdir(parents=True)
+        path.write_text("old")
+    found = []
+
+    def build(command, **keywords):
+        found.extend(path for path in old if path.exists())
+        return subprocess.CompletedProcess(command, code)
+
+    monkeypatch.setattr(tool.subprocess, "run", build)
+    with pytest.raises(SystemExit) if code else nullcontext():
+        tool.book(fresh=False)
+    assert found == []
 
 
 def test_retarget_moves_every_mention(root, tmp_path):

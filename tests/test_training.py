@@ -1,8 +1,6 @@
 import copy
-import os
 import re
 
-import joblib
 import numpy as np
 import pytest
 import torch
@@ -12,9 +10,8 @@ from torch import nn
 from torch.nn import functional as F
 
 from vglib.nets import ACTIVATIONS, convnet, mlp
-from vglib.probes import gradient_flow
 from vglib.tasks import Batch, Task, digits
-from vglib.training import accuracy, sweep, train
+from vglib.training import accuracy, train
 
 NET = dict(depth=2, width=16, activation="tanh", init="xavier")
 TASKS = {dtype: digits(dtype=dtype) for dtype in (torch.float32, torch.float64)}
@@ -253,19 +250,6 @@ def test_bad_input_is_refused(change, message):
         train(**keywords)
 
 
-def power(base, exponent):
-    return base**exponent
-
-
-def test_sweep_covers_every_combination():
-    expected = {(2, 1): 2, (2, 3): 8, (5, 1): 5, (5, 3): 125}
-    assert sweep(power, base=[2, 5], exponent=[1, 3], n_jobs=1) == expected
-    with joblib.parallel_config(backend="threading"):
-        assert sweep(power, base=[2, 5], exponent=[1, 3]) == expected
-    with pytest.raises(ValueError, match="sweep needs at least one value for each keyword"):
-        sweep(power, base=[], exponent=[1])
-
-
 def test_dropout_is_not_stacked():
     """Each network draws the masks that it would draw alone, after the others."""
     torch.manual_seed(0)
@@ -278,29 +262,6 @@ def test_dropout_is_not_stacked():
     for one, alone in zip(together, apart, strict=True):
         train(alone, digits(), optimizer=sgd, **RUN)
         same(one, alone)
-
-def measured(depth, gain, seed):
-    """A small run of the kind that lessons sweep."""
-    keywords = dict(depth=depth, width=16, activation="tanh", init="normal", gain=gain, seed=seed)
-    net = mlp(**keywords)
-    factor = gradient_flow(net, digits().train.sample(32, seed=0)).factor[0]
-    return factor, train(net, digits(), optimizer=sgd, **RUN | {"steps": 5}).loss[0, -1]
-
-
-def test_a_sweep_on_a_dask_cluster_gives_the_same_numbers():
-    distributed = pytest.importorskip("dask.distributed")
-    settings = dict(depth=[2, 8], gain=[0.7, 1.5], seed=[0, 1])
-    here = sweep(measured, **settings, n_jobs=1)
-    cluster = distributed.LocalCluster(
-        n_workers=2, threads_per_worker=1, dashboard_address=None, host="127.0.0.1"
-    )
-    with cluster, distributed.Client(cluster), joblib.parallel_config(backend="dask"):
-        there = sweep(measured, **settings)
-        processes = sweep(lambda number: os.getpid(), number=[1, 2, 3, 4])
-    assert os.getpid() not in processes.values()
-    assert list(there) == list(here)
-    for choice, values in here.items():
-        np.testing.assert_array_equal(there[choice], values)
 
 
 @given(

@@ -91,32 +91,3 @@ def recall(*, steps, seed, classes=8, distractors=2, train=10_000, test=1_000, d
         return F.one_hot(tokens, classes + distractors).to(dtype), targets
 
     return _split(make, train, test, seed)
-
-
-def copy_memory(*, lag, seed, symbols=8, length=10, train=10_000, test=1_000, dtype=torch.float64):
-    """Copy ``length`` symbols after ``lag`` blanks (Arjovsky et al. 2016).
-
-    Inputs (examples, lag + 2 length, symbols + 2), one-hot: the symbols, ``lag`` - 1 blanks, a
-    signal to start, ``length`` blanks. Targets (examples, lag + 2 length): blanks, and at the end
-    the symbols. Class ``symbols`` is the blank, the one after it the signal.
-    """
-    at_least_one(lag=lag, symbols=symbols, length=length)
-
-    def make(size, generator):
-        wanted = torch.randint(symbols, (size, length), generator=generator)
-        tokens = torch.full((size, lag + 2 * length), symbols)
-        targets = tokens.clone()
-        tokens[:, :length] = targets[:, -length:] = wanted
-        tokens[:, length + lag - 1] = symbols + 1
-        return F.one_hot(tokens, symbols + 2).to(dtype), targets
-
-    return _split(make, train, test, seed)
-
-
-def two_modes(*, size, seed, dtype=torch.float64):
-    """A sample for GANs on a line: shape (size, 1), N(±2, 0.5²), each sign half of the time."""
-    at_least_one(size=size)
-    generator = torch.Generator().manual_seed(seed)
-    signs = 2 * torch.randint(2, (size, 1), generator=generator) - 1
-    noise = torch.randn(size, 1, generator=generator, dtype=dtype)
-    return 2.0 * signs + 0.5 * noise

@@ -112,28 +112,6 @@ def fixed_length(activation, *, gain, bias_scale=0.0):
     return 0.0  # at criticality it creeps toward 0 and never arrives
 
 
-@dataclass(frozen=True)
-class DepthScales:
-    """How many layers it takes for a deviation to shrink by a factor e; inf at criticality.
-
-    ``length``: for the variance q, -1/log of the slope of the length map at q*. ``gradient``: for
-    δ², -1/log χ; negative where the gradient explodes (Schoenholz et al. 2017).
-    """
-
-    length: float
-    gradient: float
-
-
-def depth_scales(activation, *, gain, bias_scale=0.0):
-    """The `DepthScales` of a random network at its fixed point q*. Raises as `fixed_length`."""
-    q = max(fixed_length(activation, gain=gain, bias_scale=bias_scale), 1e-12)
-    keywords = dict(gain=gain, bias_scale=bias_scale)
-    up, down = (length_map(q * f, activation, **keywords) for f in (1.001, 0.999))
-    slope = float(up - down) / (0.002 * q)
-    factors = slope, float(chi(q, activation, gain=gain))
-    return DepthScales(*(np.inf if abs(f - 1) < 1e-9 else float(-1 / np.log(f)) for f in factors))
-
-
 def critical_gain(activation, *, bias_scale=0.0):
     """The gain σ_w at which χ = 1 at a fixed point that the variance does not run away from.
 

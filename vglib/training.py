@@ -1,13 +1,11 @@
-"""The one training loop, for a single network or a family at once; and sweeps over settings."""
+"""The one training loop, for a single network or a family at once."""
 
 import copy
 import os
 import sys
 from collections import defaultdict
 from dataclasses import dataclass
-from itertools import product
 
-import joblib
 import numpy as np
 import torch
 from torch import nn
@@ -293,20 +291,3 @@ def _score(family, task, score):
         module.training = mode
     scores = [score(one, task.train.targets[:SCORED]) for one in outputs]
     return torch.stack([torch.as_tensor(s, dtype=torch.float64) for s in scores])
-
-
-def sweep(function, *, n_jobs=-1, **settings):
-    """Call ``function`` with every combination of ``settings``, lists of values by keyword.
-
-    Returns a dict from a tuple of values, in the order of ``settings``, to what the function gave.
-    Runs through joblib: inside ``joblib.parallel_config(backend="dask")`` the same call runs on a
-    Dask cluster.
-    """
-    if not settings or not all(len(list(values)) for values in settings.values()):
-        raise ValueError(f"sweep needs at least one value for each keyword, not {settings}")
-    combinations = list(product(*settings.values()))
-    calls = (
-        joblib.delayed(function)(**dict(zip(settings, choice, strict=True)))
-        for choice in combinations
-    )
-    return dict(zip(combinations, joblib.Parallel(n_jobs=n_jobs)(calls), strict=True))
