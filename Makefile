@@ -12,7 +12,7 @@ RUN := PYTHONUTF8=1 OMP_NUM_THREADS=1 TQDM_DISABLE=1 $(BIN)/python
 ## book: build the HTML book; runs only the lessons whose stored outputs are stale (FRESH=1: all;
 ## FAIL_IF_STALE=1: none, a stale one fails the build)
 book: .venv/ready
-	$(RUN) tools/lessons.py book $(if $(FRESH),--fresh) $(if $(FAIL_IF_STALE),--fail-if-stale)
+	$(RUN) -m tools.lessons book $(if $(FRESH),--fresh) $(if $(FAIL_IF_STALE),--fail-if-stale)
 
 ## test: ruff, the library's tests, every lesson (strictly compared), the built book in Chromium
 test: book
@@ -26,15 +26,15 @@ lab: .venv/ready
 
 ## lessons: run stale lessons and store their outputs in the tracked notebooks (FRESH=1: all)
 lessons: .venv/ready
-	$(RUN) tools/lessons.py refresh $(if $(FRESH),--fresh)
+	$(RUN) -m tools.lessons refresh $(if $(FRESH),--fresh)
 
 ## retarget: point everything at a fork, e.g. make retarget TO=someone/course
 retarget: .venv/ready
-	$(RUN) tools/retarget.py $(TO)
+	$(RUN) -m tools.retarget $(TO)
 
 ## release: set the version everywhere, e.g. make release VERSION=0.2.0
 release: .venv/ready
-	$(RUN) tools/release.py $(VERSION)
+	$(RUN) -m tools.release $(VERSION)
 
 ## lock: write the exact versions of all that requirements.in needs, keeping those that still fit
 ## (to move on to today's, delete requirements.txt first)
