@@ -7,37 +7,88 @@ from contextlib import nullcontext
 import nbformat
 import pytest
 from nbclient.exceptions import CellExecutionError
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 from tools import lessons as tool
+from tools.release import release
 from tools.retarget import address, pages, retarget
 
-SOURCE = """# recorded("run"); the course's own: from vglib import (nets,
-# tasks); Rule("C1")
+SETUP = """import os
+
+if not os.path:
+    %pip install git+https://example.org/course@main
+SEED = int(os.environ.get("VGLIB_SEED", "0"))"""
+SOURCE = """# recorded("another"), Rule("C2") and: from vglib import plots
 import os
 
-print("seed", os.environ["VGLIB_SEED"], os.environ["OMP_NUM_THREADS"])"""
+def explore():
+    import torch
+    import vglib.monitor
+    from vglib import (nets,
+                       tasks)
+
+def Rule(claim, at_least):
+    print(claim, at_least)
+
+recorded = print
+recorded("run")
+Rule("C1", at_least=0.5)
+print("seed", SEED, os.environ["OMP_NUM_THREADS"])"""
+MODULES = {
+    "nets": "from vglib.checks import positive as positive\n",
+    "monitor": 'def watch():\n    """Old words."""\n    return 1  # old words\n',
+    "checks": "positive = 1\n",
+    "tasks": "size = 1\n",
+    "plots": "size = 1\n",
+}
+CLAIMS = """[C1]
+wording = "It vanishes."
+source = "somebody"
+[C2]
+wording = "It explodes."
+"""
+LOCK = """pytest==9.2.0
+torch==2.13.0
+"""
+
+
+def at(monkeypatch, folder):
+    """Let the tools work in ``folder``, and without other arithmetic."""
+    monkeypatch.setattr(tool, "ROOT", folder)
+    monkeypatch.setattr(tool, "SOURCE", folder / "_build" / "source")
+    monkeypatch.setattr(tool, "README_PICTURE", None)
+    monkeypatch.setattr(tool, "ARITHMETIC", {})
+    monkeypatch.setattr(tool, "NUDGES", ())
+
+
+@pytest.fixture(scope="module")
+def made_once(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("course")
+    (folder / "vglib" / "records").mkdir(parents=True)
+    (folder / "book").mkdir()
+    (folder / "lessons" / "causes").mkdir(parents=True)
+    for name, code in MODULES.items():
+        (folder / "vglib" / f"{name}.py").write_text(code)
+    for name in ("run", "another"):
+        (folder / "vglib" / "records" / f"{name}.json").write_text("{}")
+    (folder / "vglib" / "claims.toml").write_text(CLAIMS)
+    (folder / "requirements.txt").write_text(LOCK)
+    for name in ("_config.yml", "_toc.yml", "references.bib", "CHANGELOG.md"):
+        (folder / name).write_text(name)
+    cells = [new_code_cell(SETUP), new_code_cell(SOURCE), new_markdown_cell("Prose.")]
+    path = folder / "lessons" / "causes" / "one.ipynb"
+    nbformat.write(new_notebook(cells=cells), path)
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        at(monkeypatch, folder)
+        tool.refresh(fresh=False)
+    return folder
 
 
 @pytest.fixture
-def course(tmp_path, monkeypatch):
+def course(made_once, tmp_path, monkeypatch):
     """A tiny course of one lesson, with its stored outputs up to date."""
-    (tmp_path / "vglib").mkdir()
-    (tmp_path / "vglib" / "nets.py").write_text("from vglib.checks import positive\n")
-    for name in ("checks", "tasks", "plots"):
-        (tmp_path / "vglib" / f"{name}.py").write_text("depth = 1\n")
-    (tmp_path / "vglib" / "claims.toml").write_text('[C1]\nwording = "It vanishes."\n')
-    (tmp_path / "requirements.txt").write_text("torch==1\n")
-    (tmp_path / "book").mkdir()
-    (tmp_path / "lessons" / "causes").mkdir(parents=True)
-    for name in ("_config.yml", "_toc.yml", "references.bib", "CHANGELOG.md"):
-        (tmp_path / name).write_text(name)
-    monkeypatch.setattr(tool, "ROOT", tmp_path)
-    monkeypatch.setattr(tool, "SOURCE", tmp_path / "_build" / "source")
-    monkeypatch.setattr(tool, "README_PICTURE", None)
-    cells = [nbformat.v4.new_code_cell(SOURCE), nbformat.v4.new_markdown_cell("Prose.")]
-    path = tmp_path / "lessons" / "causes" / "one.ipynb"
-    nbformat.write(nbformat.v4.new_notebook(cells=cells), path)
-    tool.refresh(fresh=False)
+    shutil.copytree(made_once, tmp_path, dirs_exist_ok=True)
+    at(monkeypatch, tmp_path)
     return tmp_path
 
 
@@ -51,61 +102,91 @@ def staged(course):
 
 
 def test_refresh_stores_outputs_and_a_key(course):
-    assert lesson(course).cells[0].outputs[0].text == "seed 0 1\n"
+    assert lesson(course).cells[1].outputs[0].text == "run\nC1 0.5\nseed 0 1\n"
     assert tool.is_fresh(lesson(course))
 
 
-def record(course, name):
-    (course / "vglib" / "records").mkdir(exist_ok=True)
-    (course / "vglib" / "records" / name).write_text("{}")
+def edit(path, old, new):
+    text = path.read_text("utf-8")
+    assert old in text
+    path.write_text(text.replace(old, new), "utf-8")
 
 
-@pytest.mark.parametrize(
-    "change",
-    [
-        lambda c: (c / "vglib" / "nets.py").write_text("depth = 2\n"),
-        lambda c: (c / "vglib" / "tasks.py").write_text("depth = 2\n"),
-        lambda c: (c / "vglib" / "checks.py").write_text("depth = 2\n"),
-        lambda c: (c / "vglib" / "claims.toml").write_text('[C1]\nwording = "Not so."\n'),
-        lambda c: (c / "requirements.txt").write_text("torch==2\n"),
-        lambda c: record(c, "run.json"),
-    ],
-)
-def test_what_makes_outputs_stale(course, change):
-    change(course)
+STALE = {
+    "a module": ("vglib/tasks.py", "size = 1", "size = 2"),
+    "what a module imports": ("vglib/checks.py", "positive = 1", "positive = 2"),
+    "a module by its dotted name": ("vglib/monitor.py", "return 1", "return 2"),
+    "the wording of a claim on trial": ("vglib/claims.toml", "It vanishes.", "Not so."),
+    "a record": ("vglib/records/run.json", "{}", "{ }"),
+    "the pin of a package that it imports": ("requirements.txt", "2.13.0", "2.13.1"),
+    "a bound": ("lessons/causes/one.ipynb", "at_least=0.5", "at_least=0.6"),
+    "the base seed": ("lessons/causes/one.ipynb", '\\"0\\"', '\\"1\\"'),
+    "an output by hand": ("lessons/causes/one.ipynb", '"seed 0 1', '"seed 0 2'),
+}
+FRESH = {
+    "a comment": ("vglib/monitor.py", "# old words", "# better words, and more of them"),
+    "a docstring": ("vglib/monitor.py", "Old words.", "Better words."),
+    "a module that it does not import": ("vglib/plots.py", "size = 1", "size = 2"),
+    "another claim": ("vglib/claims.toml", "It explodes.", "Not so."),
+    "the source of a claim": ("vglib/claims.toml", "somebody", "somebody else"),
+    "another record": ("vglib/records/another.json", "{}", "{ }"),
+    "the pin of a test tool": ("requirements.txt", "9.2.0", "9.3.0"),
+    "a comment in a cell": ("lessons/causes/one.ipynb", "and: from vglib", "and: # from vglib"),
+    "how code is laid out": ("lessons/causes/one.ipynb", "(nets,", "(\\n nets,"),
+    "prose": ("lessons/causes/one.ipynb", "Prose.", "Better prose."),
+    "the release to install": ("lessons/causes/one.ipynb", "course@main", "course@v0.2.0"),
+}
+
+
+@pytest.mark.parametrize(("name", "old", "new"), STALE.values(), ids=STALE)
+def test_what_makes_outputs_stale(course, name, old, new):
+    edit(course / name, old, new)
     assert not tool.is_fresh(lesson(course))
 
 
-def test_what_no_cell_uses_changes_nothing(course):
-    record(course, "another.json")
-    (course / "vglib" / "plots.py").write_text("depth = 2\n")
-    with (course / "vglib" / "claims.toml").open("a") as claims:
-        claims.write('lesson = "causes/one"\n[C2]\nwording = "It explodes."\n')
+@pytest.mark.parametrize(("name", "old", "new"), FRESH.values(), ids=FRESH)
+def test_what_leaves_outputs_fresh(course, name, old, new):
+    edit(course / name, old, new)
     assert tool.is_fresh(lesson(course))
 
 
-def test_code_and_tags_make_outputs_stale_and_prose_does_not(course):
+def test_tags_leave_outputs_fresh_but_for_live_cells_which_keep_none(course):
     notebook = lesson(course)
-    notebook.cells[1].source = "Better prose."
+    notebook.cells[1].metadata["tags"] = ["hide-input"]
     assert tool.is_fresh(notebook)
-    notebook.cells[0].metadata["tags"] = ["live"]
+    notebook.cells[1].metadata["tags"] = ["live"]
     assert not tool.is_fresh(notebook)
-    notebook.cells[0].metadata.pop("tags")
-    notebook.cells[0].source += "\n"
+
+
+def test_a_semicolon_that_hides_an_output_counts(course):
+    notebook = lesson(course)
+    notebook.cells[1].source += ";"
     assert not tool.is_fresh(notebook)
+
+
+def test_a_release_leaves_every_lesson_fresh(root, tmp_path, monkeypatch):
+    files = subprocess.check_output(["git", "-C", str(root), "ls-files", "-z"], text=True)
+    for name in filter(None, files.split("\0")):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(root / name, tmp_path / name)
+    release(tmp_path, "99.0.0")
+    monkeypatch.setattr(tool, "ROOT", tmp_path)
+    for path in tool.lessons():
+        assert "@v99.0.0" in path.read_text("utf-8")
+        assert tool.is_fresh(nbformat.read(path, as_version=4)), path
 
 
 def test_the_book_gets_fresh_outputs_and_the_tracked_lesson_stays(course, monkeypatch):
     path = course / "lessons" / "causes" / "one.ipynb"
     tool.stage(fresh=False)
-    assert staged(course).cells[0].outputs == lesson(course).cells[0].outputs
+    assert staged(course).cells[1].outputs == lesson(course).cells[1].outputs
 
     notebook = lesson(course)
-    notebook.cells[0].source = "print('changed')"
+    notebook.cells[1].source = "print('changed')"
     nbformat.write(notebook, path)
     before = path.read_bytes()
     tool.stage(fresh=False)
-    assert staged(course).cells[0].outputs[0].text == "changed\n"
+    assert staged(course).cells[1].outputs[0].text == "changed\n"
     assert path.read_bytes() == before
 
     # Run once, not at every build.
@@ -124,19 +205,19 @@ def test_what_is_gone_from_the_book_is_gone_from_the_build(course):
 
 def test_a_failing_lesson_stops_everything_unless_asked_to_go_on(course):
     notebook = lesson(course)
-    notebook.cells[0].source = "1 / 0"
+    notebook.cells[1].source = "1 / 0"
     with pytest.raises(CellExecutionError, match="ZeroDivisionError"):
         tool.run(notebook, folder=course)
     tool.run(notebook, folder=course, seed=7, keep_going=True)
-    assert notebook.cells[0].outputs[0].ename == "ZeroDivisionError"
+    assert notebook.cells[1].outputs[0].ename == "ZeroDivisionError"
 
 
 def test_the_base_seed_reaches_the_lesson_and_live_cells_keep_nothing(course):
     notebook = lesson(course)
-    notebook.cells.append(nbformat.v4.new_code_cell("print(1)", metadata={"tags": ["live"]}))
+    notebook.cells.append(new_code_cell("print(1)", metadata={"tags": ["live"]}))
     tool.run(notebook, folder=course, seed=7)
-    assert notebook.cells[0].outputs[0].text == "seed 7 1\n"
-    assert notebook.cells[2].outputs == []
+    assert notebook.cells[1].outputs[0].text.endswith("seed 7 1\n")
+    assert notebook.cells[3].outputs == []
 
 
 def test_a_number_that_is_gone_fails_the_build(course, root, capfd):
@@ -150,7 +231,7 @@ def test_a_number_that_is_gone_fails_the_build(course, root, capfd):
     number = "{glue:text}`../lessons/causes/one.ipynb::no-such-number:s`"
     (course / "book" / "index.md").write_text(f"# Title\n\n{number}\n")
     first = lesson(course)
-    first.cells.insert(0, nbformat.v4.new_markdown_cell("# One"))
+    first.cells.insert(0, new_markdown_cell("# One"))
     nbformat.write(first, course / "lessons" / "causes" / "one.ipynb")
     with pytest.raises(SystemExit, match="The book was not built"):
         tool.book(fresh=False)
@@ -213,16 +294,18 @@ def test_retarget_needs_a_clone(root, tmp_path):
 
 def test_outputs_that_were_not_made_by_the_tool_are_stale(course):
     notebook = lesson(course)
-    notebook.cells[0].outputs[0].text = "forged\n"
+    notebook.cells[1].outputs[0].text = "forged\n"
     assert not tool.is_fresh(notebook)
-    notebook.cells[0].outputs = []
+    notebook.cells[1].outputs = []
     assert not tool.is_fresh(notebook)
 
 
 def test_an_edit_during_the_run_leaves_the_outputs_stale(course, monkeypatch):
     notebook = lesson(course)
     pins = course / "requirements.txt"
-    notebook.cells[0].source = f"open({str(pins)!r}, 'w').write('torch==3')"
+    notebook.cells[
+        1
+    ].source = f"def explore():\n    import torch\nopen({str(pins)!r}, 'w').write('torch==3')"
     tool.run(notebook, folder=course)
     assert not tool.is_fresh(notebook)
     tool.run(notebook, folder=course)
