@@ -178,10 +178,9 @@ def differences(cell, outputs):
         numbers = zip(NUMBER.findall(text), NUMBER.findall(again[where]), note, strict=False)
         for was, now, name in numbers:
             if not agree(was, now, name):
-                units = SCALE.get(name, "the usual number of")
-                found.append(
-                    f"{where[1]}: {was} became {now}, beyond {units} units of its last digit"
-                )
+                units = SCALE.get(name, 0 if Number(was).is_whole else 1)
+                off = f"which is off by more than {units} of its last digit"
+                found.append(f"{where[1]}: {was} became {now}, {off}")
     return found
 
 
