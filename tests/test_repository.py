@@ -3,8 +3,10 @@
 import re
 import shutil
 import subprocess
+import sys
 import tomllib
 
+import nbformat
 import pytest
 import yaml
 
@@ -130,6 +132,34 @@ def test_release_refuses_what_is_no_version(root, new):
 def test_release_refuses_to_go_back(root):
     with pytest.raises(ValueError, match="must be later than"):
         release(root, "0.0.1")
+
+
+def first_cell_and_imports(path):
+    """The source of a lesson's first code cell, and the packages that the others import."""
+    cells = [c.source for c in nbformat.read(path, as_version=4).cells if c.cell_type == "code"]
+    found = re.findall(r"^\s*(?:from|import) (\w+)", "\n".join(cells[1:]), re.MULTILINE)
+    return cells[0], set(found) - sys.stdlib_module_names
+
+
+def test_the_first_cell_asks_for_all_that_a_lesson_imports(root):
+    for path in (root / "lessons").glob("*/*.ipynb"):
+        source, imports = first_cell_and_imports(path)
+        needed = set(re.search(r'needed = "(.*)"', source)[1].split())
+        # numpy comes with vglib, and IPython runs the notebook.
+        assert imports <= needed | {"numpy", "IPython"}, path
+
+
+def test_the_first_cell_stops_and_names_what_is_missing(root, monkeypatch):
+    source, _ = first_cell_and_imports(root / "lessons" / "causes" / "depth.ipynb")
+    pip = []
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: name not in ("vglib", "scipy"))
+    code = re.sub(r"^( *)%pip (.*)", r"\1pip.append(f'\2')", source, flags=re.MULTILINE)
+    with pytest.raises(ImportError, match=r"vglib, scipy\. .*run: %pip install 'vglib\[course\] @"):
+        exec(code, {"pip": pip})
+    assert re.fullmatch(r"install --quiet --no-deps git\+https://\S+@\S+", pip[0])
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: True)
+    exec(code, {"pip": pip})
+    assert len(pip) == 1
 
 
 def test_the_workflow_publishes_only_what_was_tested(root):
