@@ -48,6 +48,6 @@ def browser():
         pytest.skip(message)
     with playwright.sync_playwright() as p:
         arguments = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-        chromium = p.chromium.launch(executable_path=path, args=arguments)
+        chromium = p.chromium.launch(executable_path=path, args=arguments, timeout=180_000)
         yield chromium
         chromium.close()
