@@ -6,13 +6,14 @@ from pathlib import Path
 
 import matplotlib
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from vglib.tasks import digits
 
 ROOT = Path(__file__).resolve().parents[1]
 matplotlib.use("Agg")
-settings.register_profile("course", deadline=None)  # a busy machine is not a bug
+# A busy machine is not a bug.
+settings.register_profile("course", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("course")
 
 
@@ -48,6 +49,6 @@ def browser():
         pytest.skip(message)
     with playwright.sync_playwright() as p:
         arguments = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-        chromium = p.chromium.launch(executable_path=path, args=arguments)
+        chromium = p.chromium.launch(executable_path=path, args=arguments, timeout=180_000)
         yield chromium
         chromium.close()
