@@ -44,7 +44,7 @@ class Number:
         figures = len(self.mantissa.replace(".", "").lstrip("0")) or self.decimals + 1
         places = self.decimals - min(lost, figures - 1)
         mantissa = f"{round(float(self.mantissa), places):.{max(places, 0)}f}"
-        if self.times and float(mantissa) >= 10:  # 9.9 became 10: rather keep a digit
+        if self.times and float(mantissa) >= 10:  # down, as 10 × 10⁸ is not how it is written
             mantissa = f"{math.floor(float(self.mantissa) * 10**places) / 10**places:.{places}f}"
         return self.sign + mantissa + self.times + self.power
 
@@ -57,11 +57,9 @@ def texts(outputs):
                 yield (place, kind), output[kind]
         for kind, content in sorted(output.get("data", {}).items()):
             if kind not in NOT_COMPARED:
-                lines = isinstance(content, str)
-                yield (
-                    (place, kind),
-                    content if lines else json.dumps(content, indent=1, ensure_ascii=False),
-                )
+                if not isinstance(content, str):
+                    content = json.dumps(content, indent=1, ensure_ascii=False)
+                yield (place, kind), content
 
 
 def keep_what_survives(notebook, others):
