@@ -90,6 +90,7 @@ def test_lessons_and_only_lessons_can_be_launched(pages, html):
 
 def test_the_api_page_has_every_public_name(pages, html):
     import vglib.anatomy
+    import vglib.batch
     import vglib.claims
     import vglib.diagnosis
     import vglib.figures
@@ -106,6 +107,7 @@ def test_the_api_page_has_every_public_name(pages, html):
     soup = page(pages, html, "book/api")
     for module in (
         vglib.tasks,
+        vglib.batch,
         vglib.nets,
         vglib.theory,
         vglib.probes,

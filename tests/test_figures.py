@@ -68,10 +68,6 @@ def test_without_javascript_there_is_a_table():
     assert "<th scope='row'>&lt;b&gt;</th><td>15</td><td>30</td>" in html
 
 
-def test_the_same_figure_makes_the_same_html():
-    assert figure()._repr_mimebundle_() == figure()._repr_mimebundle_()
-
-
 @pytest.mark.parametrize(
     ("change", "message"),
     [

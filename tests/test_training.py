@@ -145,10 +145,13 @@ def test_hooks_of_a_member_are_not_passed_by():
 def test_networks_that_cannot_be_stacked_are_trained_one_after_another():
     task = digits(shape="image")
     keywords = dict(depth=2, channels=4, activation="relu", init="he", normalization="batch")
-    nets = [convnet(**keywords, seed=seed) for seed in range(2)]
-    run = train(nets, task, optimizer=sgd, **RUN | {"steps": 3})
-    assert run.loss.shape == (2, 3)
-    assert nets[0].layer2.normalization.num_batches_tracked == 3
+    together, apart = ([convnet(**keywords, seed=seed) for seed in range(2)] for _ in range(2))
+    run = train(together, task, optimizer=sgd, **RUN | {"steps": 3})
+    for i, alone in enumerate(apart):
+        loss = train(alone, task, optimizer=sgd, **RUN | {"steps": 3}).loss[0]
+        np.testing.assert_allclose(run.loss[i], loss, rtol=1e-8, atol=0)
+        same(together[i], alone)
+        assert together[i].layer2.normalization.num_batches_tracked == 3
 
 
 def test_a_network_stops_at_its_target_and_stays_there():
