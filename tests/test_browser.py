@@ -203,9 +203,11 @@ ALL_STATES = """() => {
 
 
 @pytest.mark.parametrize("name", LESSONS)
-def test_every_state_can_be_reached_and_drawn(open_page, name):
+def test_every_state_can_be_reached_and_drawn(open_page, root, name):
     page = open_page(name)
-    for figure in page.evaluate(ALL_STATES):
+    figures = page.evaluate(ALL_STATES)
+    assert len(figures) == (root / f"{name}.ipynb").read_text("utf-8").count("<vg-slider-")
+    for figure in figures:
         states = figure["states"]
         reached = {tuple(state["chosen"]) for state in states}
         assert reached == set(product(*map(range, figure["sizes"])))
