@@ -122,6 +122,7 @@ def run(notebook, *, folder, seed=0, keep_going=False, arithmetic=None):
     client = NotebookClient(
         notebook,
         timeout=CELL_SECONDS,
+        startup_timeout=CELL_SECONDS,
         kernel_name="python3",
         resources={"metadata": {"path": str(folder)}},
         record_timing=False,
