@@ -1,6 +1,6 @@
-"""What nbval compares: words exactly, numbers within the tolerance that is stored with the cell.
+"""What nbval compares: words exactly, numbers within the tolerances of the cell.
 
-A lesson that trains nothing is also run in other arithmetic, as another processor would.
+A lesson that trains nothing is also run in other arithmetic, as on another processor.
 """
 
 import os
@@ -8,7 +8,6 @@ from unittest import mock
 
 import nbformat
 import nbval.plugin
-
 from tools.lessons import ARITHMETIC
 from tools.outputs import differences
 
@@ -31,7 +30,7 @@ class Lesson(nbval.plugin.IPyNbFile):
 
 
 class OtherArithmetic:
-    """Collects the lessons that train nothing once more, in the arithmetic of that name."""
+    """Collects the lessons that train nothing once more, in the arithmetic ``name``."""
 
     def __init__(self, name):
         self.name = name
@@ -39,7 +38,8 @@ class OtherArithmetic:
     def pytest_collect_file(self, file_path, parent):
         if file_path.suffix != ".ipynb" or not trains_nothing(file_path):
             return None
-        nodeid = f"{file_path.relative_to(parent.config.rootpath).as_posix()}[{self.name}]"
+        file = file_path.relative_to(parent.config.rootpath).as_posix()
+        nodeid = f"{file}[{self.name}]"
         lesson = Lesson.from_parent(parent, path=file_path, nodeid=nodeid)
         lesson.arithmetic = self.name
         return lesson
@@ -47,7 +47,8 @@ class OtherArithmetic:
 
 def trains_nothing(path):
     """Whether all cells are compared but those that only a reader runs."""
-    tags = [set(c.metadata.get("tags", [])) for c in nbformat.read(path, as_version=4).cells]
+    cells = nbformat.read(path, as_version=4).cells
+    tags = [cell.metadata.get("tags", []) for cell in cells]
     return all("live" in t for t in tags if "nbval-ignore-output" in t)
 
 
