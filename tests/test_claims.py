@@ -190,4 +190,4 @@ def test_every_claim_is_complete():
     for name, claim in all_claims().items():
         assert re.fullmatch(r"[BCKDRH]\d+", name)
         assert claim["wording"].endswith(".")
-        assert set(claim) <= {"part", "wording", "lesson", "source"}
+        assert set(claim) <= {"part", "wording", "lesson", "source", "history"}

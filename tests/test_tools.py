@@ -46,6 +46,8 @@ wording = "It vanishes."
 source = "somebody"
 [C2]
 wording = "It explodes."
+[[C1.history]]
+changed = "nothing."
 """
 LOCK = """pytest==9.2.0
 torch==2.13.0
@@ -129,6 +131,7 @@ FRESH = {
     "a module that it does not import": ("vglib/plots.py", "size = 1", "size = 2"),
     "another claim": ("vglib/claims.toml", "It explodes.", "Not so."),
     "the source of a claim": ("vglib/claims.toml", "somebody", "somebody else"),
+    "the history of a claim": ("vglib/claims.toml", "nothing.", "the bound."),
     "another record": ("vglib/records/another.json", "{}", "{ }"),
     "the pin of a test tool": ("requirements.txt", "9.2.0", "9.3.0"),
     "a comment in a cell": ("lessons/causes/one.ipynb", "and: from vglib", "and: # from vglib"),

@@ -2,6 +2,7 @@
 
 import json
 from base64 import b64decode
+from collections import Counter
 from hashlib import sha256
 from itertools import groupby
 from pathlib import Path
@@ -16,6 +17,13 @@ from vglib.claims import VERDICT_MIME, all_claims, verdict_table
 
 CLAIMS_PAGE = "book/claims"
 PLACEHOLDER = "<!-- every claim -->"
+FIRST_VERDICT = "First stored verdict: "
+NOTHING, WORDS_ONLY = "nothing", "only the words"  # how an entry begins whose rule was not changed
+HISTORIES = {
+    NOTHING: "no change recorded",
+    WORDS_ONLY: "only words changed after a result",
+    "rule or runs": "rule or runs changed after a result",
+}
 
 
 def read_lesson(app, lesson):
@@ -51,8 +59,44 @@ def slug(heading):
     return kept.replace(" ", "-")
 
 
+def changes(name, claim):
+    """What the history of a decided claim says was changed, entry by entry; refuses a gap in it."""
+    entries = claim.get("history", [])
+    if not entries:
+        raise ExtensionError(
+            f"claim {name} is decided and has no history: vglib/claims.toml wants "
+            f"[[{name}.history]] with date, saw (its first stored verdict for one) and changed"
+        )
+    for number, entry in enumerate(entries, 1):
+        if gone := [field for field in ("date", "saw", "changed") if not entry.get(field)]:
+            raise ExtensionError(
+                f"claim {name}: entry {number} of its history in vglib/claims.toml has no "
+                f"{' and no '.join(gone)}; wanted are date, saw and changed"
+            )
+    if FIRST_VERDICT not in entries[0]["saw"]:
+        raise ExtensionError(
+            f"claim {name}: the first entry of its history in vglib/claims.toml must say under saw "
+            f"what the first verdict was: {FIRST_VERDICT}…"
+        )
+    return [entry["changed"] for entry in entries]
+
+
+def most_changed(name, claim):
+    """The most that was changed about a decided claim after a result had been seen."""
+    told = [changed for changed in changes(name, claim) if not changed.startswith(NOTHING)]
+    if not told:
+        return NOTHING
+    return WORDS_ONLY if all(changed.startswith(WORDS_ONLY) for changed in told) else "rule or runs"
+
+
+def history_markdown(entry):
+    """One entry of a claim's history in MyST, as an item of a list."""
+    dropped = f" *Dropped:* {'; '.join(entry['dropped'])}." if "dropped" in entry else ""
+    return f"- {entry['date']}. *Seen:* {entry['saw']} *Changed:* {entry['changed']}{dropped}"
+
+
 def claim_markdown(app, name, claim):
-    """One claim in MyST: anchor, wording, verdict, and on demand the rule and the measurements."""
+    """One claim in MyST: anchor, wording, verdict; on demand the rule, the numbers, the history."""
     source = f"{{cite:t}}`{claim['source']}`" if "source" in claim else "source not located"
     wording = f"**{name}.** {claim['wording']} (Our wording; {source}.)"
     if "lesson" not in claim:
@@ -65,6 +109,7 @@ def claim_markdown(app, name, claim):
         names[condition["answer"]].append(condition["name"])
     conditions = "\n".join(f"- *{answer}*: {'; '.join(names[answer])}" for answer in names)
     link = f"../lessons/{claim['lesson']}.ipynb#{slug(heading)}"
+    history = "\n".join(map(history_markdown, claim["history"]))
     return f"""(claim-{name})=
 :::{{admonition}} {name} {verdict["answer"]} … {score}
 :class: claim
@@ -82,6 +127,10 @@ True for a seed when the {verdict["quantity"]} is {verdict["bound"]}. {verdict["
 {verdict_table(verdict)}
 </div>
 ```
+
+```{{dropdown}} History: {HISTORIES[most_changed(name, claim)]}
+{history}
+```
 :::
 """
 
@@ -93,8 +142,12 @@ def fill_claims_page(app, docname, source):
     if PLACEHOLDER not in source[0]:
         raise ExtensionError(f"{CLAIMS_PAGE} has lost its placeholder {PLACEHOLDER!r}")
     claims = all_claims()
+    most = Counter(most_changed(name, c) for name, c in claims.items() if "lesson" in c)
     lines = [
-        f"{sum('lesson' in c for c in claims.values())} of {len(claims)} claims are decided.",
+        f"{most.total()} of {len(claims)} claims are decided. After a result had been seen, "
+        f"{most['rule or runs']} of these {most.total()} had their rule changed, or what it is "
+        f"tried on; {most[WORDS_ONLY]} only the words of the answer; {most[NOTHING]} nothing, as "
+        "far as is recorded.",
         "",
     ]
     for part, group in groupby(claims.items(), key=lambda item: item[1]["part"]):

@@ -1,0 +1,137 @@
+"""The history of the decided claims: no gap in it passes, and the Claims page shows all of it."""
+
+import datetime
+import importlib.util
+import re
+
+import pytest
+from bs4 import BeautifulSoup
+from sphinx.errors import ExtensionError
+
+from vglib.claims import all_claims
+
+DECIDED = {name: claim for name, claim in all_claims().items() if "lesson" in claim}
+
+
+def test_every_entry_is_complete():
+    for name, claim in DECIDED.items():
+        entries = claim["history"]
+        assert re.search(r"First stored verdict: (holds|does not|undecided)", entries[0]["saw"]), (
+            name
+        )
+        assert [e["date"] for e in entries] == sorted(e["date"] for e in entries), name
+        for entry in entries:
+            assert set(entry) <= {"date", "saw", "changed", "dropped"}, name
+            assert type(entry["date"]) is datetime.date, name
+            for field in ("saw", "changed"):
+                assert re.fullmatch(r"[^\n]+[.]", entry[field]), f"{name}: {entry[field]}"
+            if re.match("no|only the w", entry["changed"], re.IGNORECASE):  # as the build counts
+                assert re.match(r"nothing[.]|only the words of", entry["changed"]), name
+            assert entry.get("dropped") != [], name
+
+
+@pytest.fixture(scope="module")
+def extension(root):
+    spec = importlib.util.spec_from_file_location("course", root / "book/extensions/course.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+COMPLETE = {"date": datetime.date(2026, 11, 20), "changed": "the bound."}
+COMPLETE["saw"] = "First stored verdict: undecided."
+WITHOUT = {field: {**COMPLETE, field: ""} for field in COMPLETE}
+
+
+@pytest.mark.parametrize(
+    ("history", "message"),
+    [
+        ([], r"claim C1 is decided and has no history: .*\[\[C1.history\]\] with date, saw"),
+        ([WITHOUT["date"]], "claim C1: entry 1 of its history .* has no date; wanted are"),
+        ([COMPLETE, WITHOUT["saw"]], "claim C1: entry 2 of its history .* has no saw; wanted are"),
+        ([{"date": COMPLETE["date"]}], "claim C1: entry 1 .* has no saw and no changed; wanted"),
+        ([COMPLETE | {"saw": "It was slow."}], "claim C1: the first entry .* must say under saw"),
+    ],
+)
+def test_the_build_refuses_a_gap(extension, monkeypatch, history, message):
+    claim = {"part": "Causes", "wording": "It vanishes.", "lesson": "causes/none"}
+    monkeypatch.setattr(extension, "all_claims", lambda: {"C1": claim | {"history": history}})
+    with pytest.raises(ExtensionError, match=message):
+        extension.fill_claims_page(None, "book/claims", ["<!-- every claim -->"])
+
+
+def test_a_decided_claim_without_history_fails_the_build(extension, monkeypatch):
+    claim = {"part": "Causes", "wording": "It vanishes.", "lesson": "causes/none"}
+    monkeypatch.setattr(extension, "all_claims", lambda: {"C1": claim})
+    with pytest.raises(ExtensionError, match="claim C1 is decided and has no history"):
+        extension.fill_claims_page(None, "book/claims", ["<!-- every claim -->"])
+
+
+def test_an_open_claim_needs_no_history(extension, monkeypatch):
+    claim = {"part": "Causes", "wording": "It vanishes."}
+    monkeypatch.setattr(extension, "all_claims", lambda: {"C1": claim})
+    page = ["<!-- every claim -->"]
+    extension.fill_claims_page(None, "book/claims", page)
+    assert "0 of 1 claims are decided" in page[0]
+
+
+@pytest.mark.parametrize(
+    ("changed", "most"),
+    [
+        (["nothing."], "nothing"),
+        (["only the words of the answer: better ones."], "only the words"),
+        (["nothing.", "only the words of the answer: better ones."], "only the words"),
+        (["only the words of the answer: better ones.", "the bound."], "rule or runs"),
+        (["the bound.", "nothing."], "rule or runs"),
+        (["only that second opinion: longer runs."], "rule or runs"),
+    ],
+)
+def test_what_counts_as_changed(extension, changed, most):
+    history = [COMPLETE | {"changed": each} for each in changed]
+    assert extension.most_changed("C1", {"history": history}) == most
+
+
+@pytest.fixture(scope="module")
+def page(html):
+    return BeautifulSoup((html / "book" / "claims.html").read_text("utf-8"), "html.parser")
+
+
+def plain(text):
+    """Without what typography makes of quotes and spaces."""
+    return " ".join(text.replace("’", "'").split())
+
+
+def test_the_page_shows_every_entry(page):
+    for name, claim in DECIDED.items():
+        card = page.find(id=f"claim-{name.lower()}")
+        card = card if "admonition" in card.get("class", []) else card.find_next("div")
+        (box,) = [d for d in card.select("details") if d.summary.text.strip().startswith("History")]
+        shown = [plain(item.text) for item in box.select("li")]
+        assert len(shown) == len(claim["history"]), name
+        for entry, item in zip(claim["history"], shown, strict=True):
+            for part in (str(entry["date"]), entry["saw"], entry["changed"]):
+                assert plain(part) in item, f"{name}: {part}"
+            assert ("Dropped:" in item) == ("dropped" in entry), name
+            for condition in entry.get("dropped", []):
+                assert condition in item, f"{name}: {condition}"
+
+
+def test_the_page_says_of_how_many_the_rule_was_changed(page, extension):
+    words = plain(page.select_one("article").text)
+    assert "states its rule before it measures" not in words
+    counts = re.search(
+        r"(\d+) of (\d+) claims are decided[.] After a result had been seen, (\d+) of these (\d+) "
+        r"had their rule changed, .*?; (\d+) only the words .*?; (\d+) nothing, as far as",
+        words,
+    )
+    decided, everything, changed, again, reworded, untouched = map(int, counts.groups())
+    assert (decided, again, everything) == (len(DECIDED), len(DECIDED), len(all_claims()))
+    titles = [d.summary.text for d in page.select("details") if "History" in d.summary.text]
+    for count, what in (
+        (changed, "rule or runs changed after a result"),
+        (reworded, "only words changed after a result"),
+        (untouched, "no change recorded"),
+    ):
+        assert sum(f"History: {what}" in each for each in titles) == count
+    assert changed + reworded + untouched == decided
+    assert changed > 0
