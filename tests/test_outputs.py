@@ -59,6 +59,7 @@ def later(cell, text, kind="text/plain"):
         ("1.15 × 10¹³", 1.15e13, 1e11),
         ("6.78e+04", 6.78e4, 1e2),
         ("2 × 10⁻⁹", 2e-9, 1e-9),
+        ("200,000", 2e5, 1),
     ],
 )
 def test_a_number_has_a_value_and_a_unit(text, value, unit):
@@ -70,6 +71,7 @@ def test_a_number_has_a_value_and_a_unit(text, value, unit):
 def test_digits_of_a_word_are_no_number():
     words = "C11 vg-slider-fef75cda torch 2.13.0 <Figure size 960x360> layer_1 h1"
     assert NUMBER.findall(words) == []
+    assert NUMBER.findall("[100,200,305]") == ["100", "200", "305"]
 
 
 @pytest.mark.parametrize(
@@ -84,6 +86,9 @@ def test_digits_of_a_word_are_no_number():
         (["6.78e+04", "7.06e+04"], "7e+04"),
         (["0.00318", "1.19 × 10⁻⁴"], "0.003"),
         (["5400", "6870"], "5000"),
+        (["4,000 steps", "3,963 steps"], "4,000 steps"),
+        (["12,345.6", "12,399.9"], "12,300"),
+        (["007, 0.31", "007, 0.38"], "007, 0.3"),
         (["61 %", "62 %"], "60 %"),
         (["-0.652", "-0.653"], "-0.65"),
         (["0.00", "0.01"], "0.0"),

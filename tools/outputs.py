@@ -21,8 +21,12 @@ REST = "."
 MARGIN = 3  # how many times the distance between the runs another run may be away
 NEIGHBOURS = 2  # by luck a number may agree in all runs, so its neighbours have a say
 
-# A number by itself: the digits of C11, fef75cda, 2.13.0 and 960x360 are parts of a word.
-NUMBER = re.compile(r"(?<![\w.])[-+−]?\d+(?:\.\d+)?(?:e[-+]?\d+| × 10[⁻⁰¹²³⁴⁵⁶⁷⁸⁹]+)?(?!\w|\.\d)")
+# A number by itself: the digits of C11, fef75cda, 2.13.0 and 960x360 are parts of a word. A comma
+# sets off thousands, but not in a list like [100,200].
+NUMBER = re.compile(
+    r"(?<![\w.])[-+−]?(?:(?<![\[,])\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:\.\d+)?"
+    r"(?:e[-+]?\d+| × 10[⁻⁰¹²³⁴⁵⁶⁷⁸⁹]+)?(?!\w|\.\d)"
+)
 SUPERSCRIPTS = str.maketrans("⁻⁰¹²³⁴⁵⁶⁷⁸⁹", "-0123456789")
 NOT_COMPARED = ("image/png", "application/vnd.jupyter.widget-view+json")
 
@@ -31,8 +35,10 @@ class Number:
     """A number as it is written: its value, and the unit of its last digit."""
 
     def __init__(self, text):
-        parts = re.fullmatch(r"([-+−]?)([\d.]+)(e| × 10|)(.*)", text)
-        self.text, (self.sign, self.mantissa, self.times, self.power) = text, parts.groups()
+        parts = re.fullmatch(r"([-+−]?)([\d.,]+)(e| × 10|)(.*)", text)
+        self.text, (self.sign, mantissa, self.times, self.power) = text, parts.groups()
+        self.mantissa = mantissa.replace(",", "")
+        self.comma = "," if "," in mantissa else ""
         exponent = int(self.power.translate(SUPERSCRIPTS) or 0)
         self.decimals = len(self.mantissa.partition(".")[2])
         self.is_whole = self.decimals == 0 and not self.times
@@ -41,9 +47,11 @@ class Number:
 
     def rounded(self, lost):
         """This number as text without its last ``lost`` digits; one digit always stays."""
+        if lost == 0:
+            return self.text
         figures = len(self.mantissa.replace(".", "").lstrip("0")) or self.decimals + 1
         places = self.decimals - min(lost, figures - 1)
-        mantissa = f"{round(float(self.mantissa), places):.{max(places, 0)}f}"
+        mantissa = f"{round(float(self.mantissa), places):{self.comma}.{max(places, 0)}f}"
         if self.times and float(mantissa) >= 10:  # down, as 10 × 10⁸ is not how it is written
             mantissa = f"{math.floor(float(self.mantissa) * 10**places) / 10**places:.{places}f}"
         return self.sign + mantissa + self.times + self.power
