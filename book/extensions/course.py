@@ -17,6 +17,7 @@ from vglib.claims import VERDICT_MIME, all_claims, verdict_table
 
 CLAIMS_PAGE = "book/claims"
 PLACEHOLDER = "<!-- every claim -->"
+SHORT = 60  # characters of a claim's short form, so that it fits a row of a table
 FIRST_VERDICT = "First stored verdict: "
 NOTHING, WORDS_ONLY = "nothing", "only the words"  # how an entry begins whose rule was not changed
 HISTORIES = {
@@ -59,6 +60,17 @@ def slug(heading):
     return kept.replace(" ", "-")
 
 
+def short(name, claim):
+    """A claim as tables show it; refuses one that is missing or too long for a row."""
+    found = claim.get("short", "")
+    if not 0 < len(found) <= SHORT:
+        raise ExtensionError(
+            f"claim {name}: vglib/claims.toml wants short, the claim itself in at most {SHORT} "
+            f"characters; it has {f'{len(found)}: {found!r}' if found else 'none'}"
+        )
+    return found
+
+
 def changes(name, claim):
     """What the history of a decided claim says was changed, entry by entry; refuses a gap in it."""
     entries = claim.get("history", [])
@@ -98,7 +110,7 @@ def history_markdown(entry):
 def claim_markdown(app, name, claim):
     """One claim in MyST: anchor, wording, verdict; on demand the rule, the numbers, the history."""
     source = f"{{cite:t}}`{claim['source']}`" if "source" in claim else "source not located"
-    wording = f"**{name}.** {claim['wording']} (Our wording; {source}.)"
+    wording = f"**{name}. {short(name, claim)}.** {claim['wording']} (Our wording; {source}.)"
     if "lesson" not in claim:
         return f"(claim-{name})=\n{wording} *Open.*\n"
     verdict, heading = find_verdict(read_lesson(app, claim["lesson"]), name)
