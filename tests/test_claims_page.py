@@ -1,7 +1,70 @@
 """The Claims page: what its build refuses, its tables, and the same data beside it."""
 
+import json
+from itertools import groupby
+
 import pytest
+from bs4 import BeautifulSoup
 from sphinx.errors import ExtensionError
+
+from vglib.claims import VERDICT_MIME, all_claims
+
+SHOWN = {  # by a verdict's answer
+    "holds": "✓ yes",
+    "holds when": "◐ it depends",
+    "does not hold": "✗ no",
+    "undecided": "? undecided",
+    None: "– not tested",
+}
+
+
+@pytest.fixture(scope="module")
+def page(html):
+    return BeautifulSoup((html / "book" / "claims.html").read_text("utf-8"), "html.parser")
+
+
+@pytest.fixture(scope="module")
+def verdicts(root):
+    """The verdict of the owning lesson by claim, as its notebook stores it."""
+    found = {}
+    for name, claim in all_claims().items():
+        path = root / "lessons" / f"{claim.get('lesson')}.ipynb"
+        cells = json.loads(path.read_text("utf-8"))["cells"] if "lesson" in claim else []
+        outputs = [output.get("data", {}) for cell in cells for output in cell.get("outputs", [])]
+        stored = [data[VERDICT_MIME] for data in outputs if VERDICT_MIME in data]
+        found[name] = next((each for each in stored if each["claim"] == name), None)
+    return found
+
+
+def plain(text):
+    """Without what typography makes of quotes and spaces."""
+    return " ".join(text.replace("’", "'").split())
+
+
+def test_each_part_starts_with_a_table_of_its_claims(page, verdicts):
+    parts = groupby(all_claims().items(), key=lambda item: item[1]["part"])
+    tables = page.select("table.vg-claims")
+    for table, (part, group) in zip(tables, parts, strict=True):
+        assert table.find_previous_sibling().name == "h2", part
+        assert plain(table.find_previous_sibling().text).startswith(part)
+        for row, (name, claim) in zip(table.select("tbody tr"), group, strict=True):
+            what, answer, where = row.find_all(["th", "td"])
+            assert plain(what.text) == f"{name} {claim['short']}"
+            assert page.select_one(what.a["href"]), name
+            verdict = verdicts[name]
+            assert plain(answer.text) == SHOWN[verdict and verdict["answer"]], name
+            assert row["data-answer"] == plain(answer.b.find(string=True, recursive=False)), name
+            links = [link["href"] for link in where.select("a")]
+            assert len(links) == ("lesson" in claim), name
+            assert all(f"lessons/{claim['lesson']}.html#" in link for link in links), name
+
+
+def test_the_page_says_what_each_answer_means(page):
+    items = [plain(item.text) for item in page.select("ul.vg-answers li")]
+    assert len(items) == len(SHOWN)
+    for item, shown in zip(items, SHOWN.values(), strict=True):
+        assert item.startswith(f"{shown} ")
+        assert len(item) > len(shown) + 10
 
 
 @pytest.mark.parametrize(
