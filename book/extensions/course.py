@@ -240,7 +240,12 @@ def fill_claims_page(app, docname, source):
 
 
 def mend_page(app, pagename, templatename, context, doctree):
-    """Mend what the tools get wrong: Thebe, loaded twice though off, and a list that is none."""
+    """Mend what the tools get wrong: Thebe, loaded twice though off, and a list that is none.
+
+    The Claims page also gets its script here, which no other page needs.
+    """
+    if pagename == CLAIMS_PAGE:
+        app.add_js_file("claims.js", loading_method="defer")
     if "body" in context:  # docutils promises list items that it does not make
         context["body"] = context["body"].replace('<div role="list" class="c', '<div class="c')
     context["script_files"] = [
