@@ -3,6 +3,7 @@
 import json
 from itertools import groupby
 
+import jsonschema
 import pytest
 from bs4 import BeautifulSoup
 from sphinx.errors import ExtensionError
@@ -78,3 +79,54 @@ def test_the_build_refuses_a_claim_without_a_short_form(extension, monkeypatch, 
         extension.fill_claims_page(None, "book/claims", ["<!-- every claim -->"])
     monkeypatch.setattr(extension, "all_claims", lambda: {"C1": claim | {"short": "a" * 60}})
     extension.fill_claims_page(None, "book/claims", ["<!-- every claim -->"])
+
+
+@pytest.fixture(scope="module")
+def data(html):
+    return json.loads((html / "book" / "claims.json").read_text("utf-8"))
+
+
+@pytest.fixture(scope="module")
+def schema(html):
+    return json.loads((html / "book" / "claims.schema.json").read_text("utf-8"))
+
+
+def test_the_data_beside_the_page_fit_their_schema(page, data, schema):
+    jsonschema.Draft202012Validator.check_schema(schema)
+    jsonschema.validate(data, schema)
+    links = {link["href"] for link in page.select("article a")}
+    assert {"claims.json", "claims.schema.json"} <= links
+
+
+@pytest.mark.parametrize(
+    ("wrong", "of"),
+    [
+        ({"answer": "holds"}, "C1"),
+        ({"answer": "not tested"}, "C1"),
+        ({"answer": "yes"}, "K3"),
+        ({"conditions": []}, "C1"),
+        ({"short": "a" * 61}, "C1"),
+        ({"kind": "more"}, "C1"),
+        ({"history": [{"date": "today", "saw": "a", "changed": "b"}]}, "C1"),
+    ],
+)
+def test_the_schema_refuses_other_data(data, schema, wrong, of):
+    claims = [each | wrong if each["id"] == of else each for each in data["claims"]]
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate({"claims": claims}, schema)
+
+
+def test_the_data_say_what_the_page_and_the_lessons_say(page, data, verdicts):
+    assert [each["id"] for each in data["claims"]] == list(all_claims())
+    rows = page.select("table.vg-claims tbody tr")
+    for each, row in zip(data["claims"], rows, strict=True):
+        name, claim = each["id"], all_claims()[each["id"]]
+        what, answer, _ = row.find_all(["th", "td"])
+        assert plain(what.text) == f"{name} {each['short']}"
+        assert plain(answer.text).split(maxsplit=1)[1] == each["answer"]
+        for field in ("part", "wording", "source", "lesson"):
+            assert each[field] == claim.get(field), name
+        for field in ("meaning", "quantity", "bound", "conditions"):
+            assert each[field] == (verdicts[name] or {"conditions": []}).get(field), name
+        told = [entry | {"date": str(entry["date"])} for entry in claim.get("history", [])]
+        assert each["history"] == told, name

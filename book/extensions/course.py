@@ -1,4 +1,4 @@
-"""Sphinx extension of the book: the Claims page, and lessons' figures in chapters."""
+"""Sphinx extension of the book: the Claims page and its data, lessons' figures in chapters."""
 
 import json
 import re
@@ -8,6 +8,7 @@ from hashlib import sha256
 from html import escape
 from itertools import groupby
 from pathlib import Path
+from shutil import copy
 from typing import ClassVar
 
 from docutils import nodes
@@ -38,11 +39,12 @@ HISTORIES = {
 
 
 def read_lesson(app, lesson):
-    """Cells of a lesson as staged for the build, which is then rebuilt when they change."""
+    """Cells of a lesson as staged for the build; a page read meanwhile is rebuilt with them."""
     path = Path(app.srcdir, "lessons", f"{lesson}.ipynb")
     if not path.exists():
         raise ExtensionError(f"there is no lesson {lesson!r}: {path} is missing")
-    app.env.note_dependency(str(path))
+    if "docname" in app.env.temp_data:
+        app.env.note_dependency(str(path))
     return json.loads(path.read_text(encoding="utf-8"))["cells"]
 
 
@@ -239,6 +241,39 @@ def fill_claims_page(app, docname, source):
     source[0] = source[0].replace(PLACEHOLDER, "\n".join(lines))
 
 
+def claim_data(name, claim, verdict):
+    """One claim as plain data, in the form of ``claims.schema.json``."""
+    verdict = verdict or {"answer": None, "conditions": []}
+    return {
+        "id": name,
+        "part": claim["part"],
+        "short": short(name, claim),
+        "wording": claim["wording"],
+        "source": claim.get("source"),
+        "lesson": claim.get("lesson"),
+        "answer": ANSWERS[verdict["answer"]][0],
+        **{field: verdict.get(field) for field in ("meaning", "quantity", "bound")},
+        "conditions": verdict["conditions"],
+        "history": [
+            entry | {"date": entry["date"].isoformat()} for entry in claim.get("history", [])
+        ],
+    }
+
+
+def write_claims(app, exception):
+    """Write all claims beside their page for programs, with the schema of what is written."""
+    if exception or app.builder.format != "html":
+        return
+    found = [
+        claim_data(name, claim, verdict_on(app, name, claim)[0])
+        for name, claim in all_claims().items()
+    ]
+    data = json.dumps({"claims": found}, indent=1, ensure_ascii=False)
+    page = Path(app.outdir, CLAIMS_PAGE)
+    page.with_suffix(".json").write_text(f"{data}\n", encoding="utf-8")
+    copy(Path(app.srcdir, f"{CLAIMS_PAGE}.schema.json"), page.with_suffix(".schema.json"))
+
+
 def mend_page(app, pagename, templatename, context, doctree):
     """Mend what the tools get wrong: Thebe, loaded twice though off, and a list that is none.
 
@@ -303,5 +338,6 @@ class LessonFigure(SphinxDirective):
 def setup(app):
     app.connect("source-read", fill_claims_page)
     app.connect("html-page-context", mend_page, priority=900)
+    app.connect("build-finished", write_claims)
     app.add_directive("lesson-figure", LessonFigure)
     return {"version": "1", "parallel_read_safe": True}

@@ -18,7 +18,7 @@ function show(answer) {
   }
   for (const button of buttons.children) button.ariaPressed = button.value === answer;
   const count = rows.filter((row) => !row.hidden).length;
-  said.textContent = `${count} of ${rows.length} claims shown, with their details.`;
+  said.textContent = `${count} of ${rows.length} claims shown.`;
 }
 
 function addButton(answer, words) {
