@@ -1,5 +1,6 @@
 """Fixtures that several test files share."""
 
+import importlib.util
 import os
 import shutil
 from pathlib import Path
@@ -29,6 +30,15 @@ def html():
     path = ROOT / "_build" / "html"
     assert (path / "index.html").exists(), "the book is not built: run `make book` (or `make test`)"
     return path
+
+
+@pytest.fixture(scope="session")
+def extension(root):
+    """The Sphinx extension of the book, which is no package."""
+    spec = importlib.util.spec_from_file_location("course", root / "book/extensions/course.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 @pytest.fixture(scope="session")

@@ -65,10 +65,18 @@ def test_every_claim_has_its_anchor_and_owned_ones_a_verdict(pages, html):
         if "lesson" in claim:
             card = soup.find(id=f"claim-{name.lower()}")
             card = card if "admonition" in card.get("class", []) else card.find_next("div")
-            assert re.search(rf"{name} (holds|does not hold|undecided)", card.text), name
+            said = card.text.replace("’", "'")
+            said, title, wording = (
+                " ".join(said.split()),
+                f"{name}. {claim['short']}",
+                claim["wording"],
+            )
+            assert said.startswith(f"{title} {wording} ("), said
+            verdict = r"[✓◐✗?] (yes|it depends|no|undecided) (Holds|Does not hold|Undecided) when"
+            assert re.search(verdict, said[len(title) + len(wording) :]), name
+            assert re.search(r"True under \d+ of \d+ conditions", card.small.text), name
             assert card.select("table tbody tr")
             assert card.select_one("a[href*='lessons/']")["href"].count("#") == 1
-            assert claim["wording"] in card.text.replace("’", "'")
 
 
 def test_links_to_verdicts_lead_to_headings(pages, html):

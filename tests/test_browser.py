@@ -1,5 +1,6 @@
 """The built pages as a reader meets them, in a headless Chromium."""
 
+import re
 from itertools import product
 from pathlib import Path
 
@@ -283,6 +284,79 @@ def test_text_and_marks_follow_the_theme(open_page):
 def test_mathematics_is_set_from_the_book_s_own_files(open_page):
     page = open_page("book/causes/depth")
     assert page.locator("mjx-container").count() > 20
+
+
+def shown(page):
+    """Claims whose row shows, and claims whose details show."""
+    rows = page.locator("tr[data-answer]:visible a[href^='#claim-']").evaluate_all(
+        "links => links.map((link) => link.hash.slice(1))"
+    )
+    details = page.locator(".claim:visible, p[id^=claim-]:visible").evaluate_all(
+        "nodes => nodes.map((node) => node.id)"
+    )
+    return rows, details
+
+
+def test_the_claims_can_be_filtered_by_answer(open_page):
+    page = open_page("book/claims")
+    answers = page.locator("tr[data-answer]").evaluate_all(
+        "rows => rows.map(r => r.dataset.answer)"
+    )
+    buttons, sentence = page.locator(".vg-filter button"), page.locator(".vg-filter + p")
+    expect(sentence).to_have_attribute("aria-live", "polite")
+    words = ["all", "yes", "it depends", "no", "undecided", "not tested"]
+    expect(buttons).to_have_count(len(words))
+    for button, word in zip(buttons.all(), words, strict=True):
+        count = answers.count(word) if word != "all" else len(answers)
+        assert re.fullmatch(rf"(. )?{word} \({count}\)", button.text_content())
+        button.focus()
+        page.keyboard.press("Enter")
+        expect(page.locator(".vg-filter [aria-pressed=true]")).to_have_text(button.text_content())
+        expect(page.locator(".vg-filter [aria-pressed=false]")).to_have_count(len(words) - 1)
+        expect(sentence).to_contain_text(f"{count} of {len(answers)} claims shown")
+        rows, details = shown(page)
+        assert len(rows) == count
+        assert sorted(rows) == sorted(details)
+        parts = {row[len("claim-")] for row in rows}  # an id starts with the letter of its part
+        assert page.locator("table.vg-claims:visible").count() == len(parts)
+        assert page.locator("article h2:visible").count() == len(parts) + 1
+        assert serious(page) == []
+    buttons.nth(0).click()
+    assert len(shown(page)[0]) == 62
+
+
+def test_a_link_to_a_claim_that_is_hidden_shows_it(open_page):
+    page = open_page("book/claims")
+    page.locator(".vg-filter button[value='not tested']").click()
+    expect(page.locator("#claim-c1")).to_be_hidden()
+    page.evaluate("location.hash = 'claim-c1'")
+    expect(page.locator("#claim-c1")).to_be_in_viewport()
+    expect(page.locator(".vg-filter [aria-pressed=true]")).to_have_attribute("value", "all")
+
+
+def test_the_rest_of_the_book_does_not_load_the_filter(open_page):
+    assert open_page("book/claims").locator("script[src*='claims.js']").count() == 1
+    assert open_page("book/causes/depth").locator("script[src*='claims.js']").count() == 0
+
+
+def test_without_javascript_all_claims_show_and_no_buttons(open_page):
+    page = open_page("book/claims", java_script_enabled=False)
+    assert page.locator(".vg-filter").count() == 0
+    assert page.locator("tr[data-answer]:visible").count() == 62
+
+
+@pytest.mark.parametrize(("width", "lines"), [(1280, 2), (390, 3)])
+def test_a_claim_needs_few_lines_in_its_table(open_page, width, lines):
+    page = open_page("book/claims", width=width)
+    heights = page.locator("tr[data-answer]").evaluate_all(
+        """rows => rows.map((row) => row.getBoundingClientRect().height /
+            parseFloat(getComputedStyle(row).lineHeight))"""
+    )
+    assert max(heights) < lines + 0.7
+    overflow = page.locator(".vg-claims").evaluate_all(
+        "tables => Math.max(...tables.map((t) => t.getBoundingClientRect().right)) - innerWidth"
+    )
+    assert overflow <= 0
 
 
 def test_search_finds_a_word(open_page):

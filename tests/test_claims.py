@@ -190,4 +190,12 @@ def test_every_claim_is_complete():
     for name, claim in all_claims().items():
         assert re.fullmatch(r"[BCKDRH]\d+", name)
         assert claim["wording"].endswith(".")
-        assert set(claim) <= {"part", "wording", "lesson", "source", "history"}
+        assert set(claim) <= {"part", "short", "wording", "lesson", "source", "history"}
+
+
+def test_every_claim_has_a_short_form_of_its_own():
+    shorts = {name: claim["short"] for name, claim in all_claims().items()}
+    assert len(shorts) == len(set(shorts.values())) == 62
+    for name, short in shorts.items():
+        assert re.fullmatch(r"[A-Za-z][^\n]{6,58}[^\s.:;,]", short), f"{name}: {short!r}"
+        assert not re.search(r"\b(yes|undecided|it depends|not tested|we)\b", short.lower()), name

@@ -1,7 +1,6 @@
 """The history of the decided claims: no gap in it passes, and the Claims page shows all of it."""
 
 import datetime
-import importlib.util
 import re
 
 import pytest
@@ -28,14 +27,6 @@ def test_every_entry_is_complete():
             if re.match("no|only the w", entry["changed"], re.IGNORECASE):  # as the build counts
                 assert re.match(r"nothing[.]|only the words of", entry["changed"]), name
             assert entry.get("dropped") != [], name
-
-
-@pytest.fixture(scope="module")
-def extension(root):
-    spec = importlib.util.spec_from_file_location("course", root / "book/extensions/course.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 COMPLETE = {"date": datetime.date(2026, 11, 20), "changed": "the bound."}
@@ -68,7 +59,7 @@ def test_a_decided_claim_without_history_fails_the_build(extension, monkeypatch)
 
 
 def test_an_open_claim_needs_no_history(extension, monkeypatch):
-    claim = {"part": "Causes", "wording": "It vanishes."}
+    claim = {"part": "Causes", "short": "Gone", "wording": "It vanishes."}
     monkeypatch.setattr(extension, "all_claims", lambda: {"C1": claim})
     page = ["<!-- every claim -->"]
     extension.fill_claims_page(None, "book/claims", page)

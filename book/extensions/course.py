@@ -1,11 +1,14 @@
-"""Sphinx extension of the book: the Claims page, and lessons' figures in chapters."""
+"""Sphinx extension of the book: the Claims page and its data, lessons' figures in chapters."""
 
 import json
+import re
 from base64 import b64decode
 from collections import Counter
 from hashlib import sha256
+from html import escape
 from itertools import groupby
 from pathlib import Path
+from shutil import copy
 from typing import ClassVar
 
 from docutils import nodes
@@ -17,6 +20,15 @@ from vglib.claims import VERDICT_MIME, all_claims, verdict_table
 
 CLAIMS_PAGE = "book/claims"
 PLACEHOLDER = "<!-- every claim -->"
+SHORT = 60  # characters of a claim's short form, so that it fits a row of a table
+ANSWERS = {  # by the answer of a verdict: its word on the page, a mark, what the word says
+    "holds": ("yes", "✓", "true under all conditions that were tried"),
+    "holds when": ("it depends", "◐", "true under some, false under others; the details say which"),
+    "does not hold": ("no", "✗", "false under all conditions that were tried"),
+    "undecided": ("undecided", "?", "the seeds disagree"),
+    None: ("not tested", "–", "no lesson has tried it"),
+}
+SAYS = {"true": "Holds when", "false": "Does not hold when", "undecided": "Undecided when"}
 FIRST_VERDICT = "First stored verdict: "
 NOTHING, WORDS_ONLY = "nothing", "only the words"  # how an entry begins whose rule was not changed
 HISTORIES = {
@@ -27,11 +39,12 @@ HISTORIES = {
 
 
 def read_lesson(app, lesson):
-    """Cells of a lesson as staged for the build, which is then rebuilt when they change."""
+    """Cells of a lesson as staged for the build; a page read meanwhile is rebuilt with them."""
     path = Path(app.srcdir, "lessons", f"{lesson}.ipynb")
     if not path.exists():
         raise ExtensionError(f"there is no lesson {lesson!r}: {path} is missing")
-    app.env.note_dependency(str(path))
+    if "docname" in app.env.temp_data:
+        app.env.note_dependency(str(path))
     return json.loads(path.read_text(encoding="utf-8"))["cells"]
 
 
@@ -53,10 +66,28 @@ def find_verdict(cells, claim):
     raise ExtensionError(f"the lesson that owns claim {claim} stores no verdict on it")
 
 
+def verdict_on(app, name, claim):
+    """The verdict on a claim and the heading above it; None and None where no lesson tries it."""
+    if "lesson" not in claim:
+        return None, None
+    return find_verdict(read_lesson(app, claim["lesson"]), name)
+
+
 def slug(heading):
     """The anchor that MyST gives a heading: GitHub's rule."""
     kept = "".join(c for c in heading.lower() if c.isalnum() or c in " -_")
     return kept.replace(" ", "-")
+
+
+def short(name, claim):
+    """A claim as tables show it; refuses one that is missing or too long for a row."""
+    found = claim.get("short", "")
+    if not 0 < len(found) <= SHORT:
+        raise ExtensionError(
+            f"claim {name}: vglib/claims.toml wants short, the claim itself in at most {SHORT} "
+            f"characters; it has {f'{len(found)}: {found!r}' if found else 'none'}"
+        )
+    return found
 
 
 def changes(name, claim):
@@ -95,48 +126,99 @@ def history_markdown(entry):
     return f"- {entry['date']}. *Seen:* {entry['saw']} *Changed:* {entry['changed']}{dropped}"
 
 
-def claim_markdown(app, name, claim):
-    """One claim in MyST: anchor, wording, verdict; on demand the rule, the numbers, the history."""
-    source = f"{{cite:t}}`{claim['source']}`" if "source" in claim else "source not located"
-    wording = f"**{name}.** {claim['wording']} (Our wording; {source}.)"
-    if "lesson" not in claim:
-        return f"(claim-{name})=\n{wording} *Open.*\n"
-    verdict, heading = find_verdict(read_lesson(app, claim["lesson"]), name)
-    answers = [condition["answer"] for condition in verdict["conditions"]]
-    score = f"(true under {answers.count('true')} of {len(answers)} conditions)"
-    names = {answer: [] for answer in answers}
+def answer_html(verdict):
+    """The answer in a word, with its mark."""
+    word, mark, _ = ANSWERS[verdict and verdict["answer"]]
+    return f'<b><i aria-hidden="true">{mark}</i> {word}</b>'
+
+
+def verdict_markdown(verdict):
+    """The answer, the conditions that say so and otherwise, and in small print how many."""
+    word, names = ANSWERS[verdict["answer"]][0], {answer: [] for answer in SAYS}
     for condition in verdict["conditions"]:
         names[condition["answer"]].append(condition["name"])
-    conditions = "\n".join(f"- *{answer}*: {'; '.join(names[answer])}" for answer in names)
-    link = f"../lessons/{claim['lesson']}.ipynb#{slug(heading)}"
+    said = " ".join(f"*{SAYS[so]}* {'; '.join(which)}." for so, which in names.items() if which)
+    count, of = len(names["true"]), len(verdict["conditions"])
+    return (
+        f'<span data-answer="{word}">{answer_html(verdict)}</span> {said} '
+        f"<small>True under {count} of {of} conditions.</small>"
+    )
+
+
+def verdict_link(claim, heading):
+    return f"../lessons/{claim['lesson']}.ipynb#{slug(heading)}"
+
+
+def claim_row(name, claim, verdict, heading):
+    """One claim as a row of its part's table: the claim, its answer, its lesson."""
+    word = ANSWERS[verdict and verdict["answer"]][0]
+    link = ""
+    if verdict:  # in MyST, between blank lines, so that the build checks where it leads
+        lesson = claim["lesson"].split("/")[-1].replace("_", " ")
+        link = f"\n\n[{lesson}]({verdict_link(claim, heading)})\n\n"
+    return (
+        f'<tr data-answer="{word}"><th scope="row"><a href="#claim-{name.lower()}"><b>{name}</b> '
+        f"{escape(short(name, claim))}</a></th><td>{answer_html(verdict)}</td><td>{link}</td></tr>"
+    )
+
+
+def claim_table(part, found):
+    """A part's claims in the order of ``claims.toml``, each in a row."""
+    rows = "\n".join(claim_row(name, *each) for name, each in found.items())
+    return f"""<table class="vg-claims" aria-label="{part}: claims and answers">
+<thead><tr><th scope="col">claim</th><th scope="col">answer</th><th scope="col">lesson</th></tr>
+</thead>
+<tbody>
+{rows}
+</tbody></table>
+"""
+
+
+def claim_markdown(name, claim, verdict, heading):
+    """One claim in MyST: anchor, wording, verdict; on demand the rule, the numbers, the history."""
+    source = f"{{cite:t}}`{claim['source']}`" if "source" in claim else "source not located"
+    title, wording = f"{name}. {short(name, claim)}", f"{claim['wording']} ({source}.)"
+    if not verdict:
+        return f"(claim-{name})=\n**{title}.** {wording} *{ANSWERS[None][0].capitalize()}.*\n"
     history = "\n".join(map(history_markdown, claim["history"]))
     return f"""(claim-{name})=
-:::{{admonition}} {name} {verdict["answer"]} … {score}
+:::{{admonition}} {title}
 :class: claim
 
 {wording}
 
-{verdict["meaning"]} Decided in [{heading}]({link}).
+{verdict_markdown(verdict)}
 
-{conditions}
+{verdict["meaning"]} Decided in [{heading}]({verdict_link(claim, heading)}).
 
-```{{dropdown}} Rule and measurements
+<details><summary>Rule and measurements</summary>
+
 True for a seed when the {verdict["quantity"]} is {verdict["bound"]}. {verdict["because"]}
 
 <div class="vg-table" tabindex="0" role="region" aria-label="Measurements for {name}">
-{verdict_table(verdict)}
-</div>
-```
+{re.sub("<caption>.*?</caption>", "", verdict_table(verdict))}
+</div></details>
 
-```{{dropdown}} History: {HISTORIES[most_changed(name, claim)]}
+<details><summary>History: {HISTORIES[most_changed(name, claim)]}</summary>
+
 {history}
-```
+
+</details>
 :::
 """
 
 
+def legend_html():
+    """What each answer means, as a list; the script that filters by answer reads it."""
+    items = "\n".join(
+        f'<li data-answer="{word}"><b><i aria-hidden="true">{mark}</i> {word}</b> {meaning}</li>'
+        for word, mark, meaning in ANSWERS.values()
+    )
+    return f'<ul class="vg-answers">\n{items}\n</ul>\n'
+
+
 def fill_claims_page(app, docname, source):
-    """Write all claims into the Claims page as it is read, the decided ones first in each part."""
+    """Write all claims into the Claims page as it is read: a table per part, and details below."""
     if docname != CLAIMS_PAGE:
         return
     if PLACEHOLDER not in source[0]:
@@ -149,16 +231,56 @@ def fill_claims_page(app, docname, source):
         f"tried on; {most[WORDS_ONLY]} only the words of the answer; {most[NOTHING]} nothing, as "
         "far as is recorded.",
         "",
+        legend_html(),
     ]
     for part, group in groupby(claims.items(), key=lambda item: item[1]["part"]):
-        lines += [f"## {part}", ""]
-        decided_first = sorted(group, key=lambda item: "lesson" not in item[1])
-        lines += [claim_markdown(app, name, claim) for name, claim in decided_first]
+        found = {name: (claim, *verdict_on(app, name, claim)) for name, claim in group}
+        lines += [f"## {part}", "", claim_table(part, found)]
+        decided_first = sorted(found, key=lambda name: "lesson" not in claims[name])
+        lines += [claim_markdown(name, *found[name]) for name in decided_first]
     source[0] = source[0].replace(PLACEHOLDER, "\n".join(lines))
 
 
+def claim_data(name, claim, verdict):
+    """One claim as plain data, in the form of ``claims.schema.json``."""
+    verdict = verdict or {"answer": None, "conditions": []}
+    return {
+        "id": name,
+        "part": claim["part"],
+        "short": short(name, claim),
+        "wording": claim["wording"],
+        "source": claim.get("source"),
+        "lesson": claim.get("lesson"),
+        "answer": ANSWERS[verdict["answer"]][0],
+        **{field: verdict.get(field) for field in ("meaning", "quantity", "bound")},
+        "conditions": verdict["conditions"],
+        "history": [
+            entry | {"date": entry["date"].isoformat()} for entry in claim.get("history", [])
+        ],
+    }
+
+
+def write_claims(app, exception):
+    """Write all claims beside their page for programs, with the schema of what is written."""
+    if exception or app.builder.format != "html":
+        return
+    found = [
+        claim_data(name, claim, verdict_on(app, name, claim)[0])
+        for name, claim in all_claims().items()
+    ]
+    data = json.dumps({"claims": found}, indent=1, ensure_ascii=False)
+    page = Path(app.outdir, CLAIMS_PAGE)
+    page.with_suffix(".json").write_text(f"{data}\n", encoding="utf-8")
+    copy(Path(app.srcdir, f"{CLAIMS_PAGE}.schema.json"), page.with_suffix(".schema.json"))
+
+
 def mend_page(app, pagename, templatename, context, doctree):
-    """Mend what the tools get wrong: Thebe, loaded twice though off, and a list that is none."""
+    """Mend what the tools get wrong: Thebe, loaded twice though off, and a list that is none.
+
+    The Claims page also gets its script here, which no other page needs.
+    """
+    if pagename == CLAIMS_PAGE:
+        app.add_js_file("claims.js", loading_method="defer")
     if "body" in context:  # docutils promises list items that it does not make
         context["body"] = context["body"].replace('<div role="list" class="c', '<div class="c')
     context["script_files"] = [
@@ -216,5 +338,6 @@ class LessonFigure(SphinxDirective):
 def setup(app):
     app.connect("source-read", fill_claims_page)
     app.connect("html-page-context", mend_page, priority=900)
+    app.connect("build-finished", write_claims)
     app.add_directive("lesson-figure", LessonFigure)
     return {"version": "1", "parallel_read_safe": True}

@@ -1,0 +1,132 @@
+"""The Claims page: what its build refuses, its tables, and the same data beside it."""
+
+import json
+from itertools import groupby
+
+import jsonschema
+import pytest
+from bs4 import BeautifulSoup
+from sphinx.errors import ExtensionError
+
+from vglib.claims import VERDICT_MIME, all_claims
+
+SHOWN = {  # by a verdict's answer
+    "holds": "✓ yes",
+    "holds when": "◐ it depends",
+    "does not hold": "✗ no",
+    "undecided": "? undecided",
+    None: "– not tested",
+}
+
+
+@pytest.fixture(scope="module")
+def page(html):
+    return BeautifulSoup((html / "book" / "claims.html").read_text("utf-8"), "html.parser")
+
+
+@pytest.fixture(scope="module")
+def verdicts(root):
+    """The verdict of the owning lesson by claim, as its notebook stores it."""
+    found = {}
+    for name, claim in all_claims().items():
+        path = root / "lessons" / f"{claim.get('lesson')}.ipynb"
+        cells = json.loads(path.read_text("utf-8"))["cells"] if "lesson" in claim else []
+        outputs = [output.get("data", {}) for cell in cells for output in cell.get("outputs", [])]
+        stored = [data[VERDICT_MIME] for data in outputs if VERDICT_MIME in data]
+        found[name] = next((each for each in stored if each["claim"] == name), None)
+    return found
+
+
+def plain(text):
+    """Without what typography makes of quotes and spaces."""
+    return " ".join(text.replace("’", "'").split())
+
+
+def test_each_part_starts_with_a_table_of_its_claims(page, verdicts):
+    parts = groupby(all_claims().items(), key=lambda item: item[1]["part"])
+    tables = page.select("table.vg-claims")
+    for table, (part, group) in zip(tables, parts, strict=True):
+        assert table.find_previous_sibling().name == "h2", part
+        assert plain(table.find_previous_sibling().text).startswith(part)
+        for row, (name, claim) in zip(table.select("tbody tr"), group, strict=True):
+            what, answer, where = row.find_all(["th", "td"])
+            assert plain(what.text) == f"{name} {claim['short']}"
+            assert page.select_one(what.a["href"]), name
+            verdict = verdicts[name]
+            assert plain(answer.text) == SHOWN[verdict and verdict["answer"]], name
+            assert row["data-answer"] == plain(answer.b.find(string=True, recursive=False)), name
+            links = [link["href"] for link in where.select("a")]
+            assert len(links) == ("lesson" in claim), name
+            assert all(f"lessons/{claim['lesson']}.html#" in link for link in links), name
+
+
+def test_the_page_says_what_each_answer_means(page):
+    items = [plain(item.text) for item in page.select("ul.vg-answers li")]
+    assert len(items) == len(SHOWN)
+    for item, shown in zip(items, SHOWN.values(), strict=True):
+        assert item.startswith(f"{shown} ")
+        assert len(item) > len(shown) + 10
+
+
+@pytest.mark.parametrize(
+    ("short", "has"), [({}, "none"), ({"short": ""}, "none"), ({"short": "a" * 61}, "61: 'aaa")]
+)
+def test_the_build_refuses_a_claim_without_a_short_form(extension, monkeypatch, short, has):
+    claim = {"part": "Causes", "wording": "It vanishes."} | short
+    monkeypatch.setattr(extension, "all_claims", lambda: {"C1": claim})
+    message = f"claim C1: .* wants short, the claim itself in at most 60 characters; it has {has}"
+    with pytest.raises(ExtensionError, match=message):
+        extension.fill_claims_page(None, "book/claims", ["<!-- every claim -->"])
+    monkeypatch.setattr(extension, "all_claims", lambda: {"C1": claim | {"short": "a" * 60}})
+    extension.fill_claims_page(None, "book/claims", ["<!-- every claim -->"])
+
+
+@pytest.fixture(scope="module")
+def data(html):
+    return json.loads((html / "book" / "claims.json").read_text("utf-8"))
+
+
+@pytest.fixture(scope="module")
+def schema(html):
+    return json.loads((html / "book" / "claims.schema.json").read_text("utf-8"))
+
+
+def test_the_data_beside_the_page_fit_their_schema(page, data, schema):
+    jsonschema.Draft202012Validator.check_schema(schema)
+    jsonschema.validate(data, schema)
+    links = {link["href"] for link in page.select("article a")}
+    assert {"claims.json", "claims.schema.json"} <= links
+
+
+@pytest.mark.parametrize(
+    ("wrong", "of"),
+    [
+        ({"answer": "holds"}, "C1"),
+        ({"answer": "not tested"}, "C1"),
+        ({"answer": "yes"}, "K3"),
+        ({"conditions": []}, "C1"),
+        ({"short": "a" * 61}, "C1"),
+        ({"kind": "more"}, "C1"),
+        ({"history": [{"date": "today", "saw": "a", "changed": "b"}]}, "C1"),
+    ],
+)
+def test_the_schema_refuses_other_data(data, schema, wrong, of):
+    claims = [each | wrong if each["id"] == of else each for each in data["claims"]]
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate({"claims": claims}, schema)
+
+
+def test_the_data_say_what_the_page_and_the_lessons_say(page, data, verdicts):
+    assert [each["id"] for each in data["claims"]] == list(all_claims())
+    rows = page.select("table.vg-claims tbody tr")
+    for each, row in zip(data["claims"], rows, strict=True):
+        name, claim = each["id"], all_claims()[each["id"]]
+        what, answer, _ = row.find_all(["th", "td"])
+        assert plain(what.text) == f"{name} {each['short']}"
+        assert plain(answer.text).split(maxsplit=1)[1] == each["answer"]
+        for field in ("part", "wording", "source", "lesson"):
+            assert each[field] == claim.get(field), name
+        for field in ("meaning", "quantity", "bound", "conditions"):
+            assert each[field] == (verdicts[name] or {"conditions": []}).get(field), name
+        told = [entry | {"date": str(entry["date"])} for entry in claim.get("history", [])]
+        assert each["history"] == told, name
