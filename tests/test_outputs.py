@@ -154,6 +154,7 @@ def test_words_names_and_answers_are_compared_exactly():
     cell = stored(verdict, moved, kind=kind)
     assert shown(cell, kind)["conditions"] == [{"name": "gain 16", "median": "1"}]
     assert later(cell, moved, kind) == []
+    assert later(cell, dict(reversed(moved.items())), kind) == []  # as a file has them sorted
     for old, new in (("holds when", "holds"), ("gain 16", "gain 8"), ("gain 16", "gains 16")):
         other = json.loads(json.dumps(verdict).replace(old, new))
         assert later(cell, other, kind), (old, new)

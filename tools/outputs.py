@@ -66,7 +66,7 @@ def texts(outputs):
         for kind, content in sorted(output.get("data", {}).items()):
             if kind not in NOT_COMPARED:
                 if not isinstance(content, str):
-                    content = json.dumps(content, indent=1, ensure_ascii=False)
+                    content = json.dumps(content, indent=1, ensure_ascii=False, sort_keys=True)
                 yield (place, kind), content
 
 
