@@ -18,7 +18,7 @@ book: .venv/ready
 test: book
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	# Lessons first: the longest file at the end would leave one worker idle.
+# Lessons first: the longest file at the end would leave one worker idle.
 	$(RUN) -m pytest --nbval --nbval-current-env --numprocesses 2 --dist loadfile --durations 10 lessons tests
 
 ## lab: the lessons in JupyterLab, also for root, whom containers run as
