@@ -160,6 +160,12 @@ def test_words_names_and_answers_are_compared_exactly():
         assert later(cell, other, kind), (old, new)
 
 
+def test_spaces_that_line_numbers_up_are_no_words():
+    cell = stored("layer  1: 0.5  0.25", "layer  1: 0.5  0.25")
+    assert later(cell, "layer 1:  0.5  0.25") == []
+    assert later(cell, "layer 1: 0.5\n0.25")
+
+
 def test_outputs_that_are_missing_or_new_are_a_difference():
     cell = stored("0.5", "0.5")
     assert differences(cell, [])

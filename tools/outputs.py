@@ -111,8 +111,8 @@ def split(versions):
 
 
 def words(text):
-    """What is left of ``text`` without its numbers."""
-    return NUMBER.split(text)
+    """What is left of ``text`` without its numbers, and without spaces that line them up."""
+    return NUMBER.split(re.sub(" +", " ", text))
 
 
 def merge(versions):
