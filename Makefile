@@ -4,7 +4,7 @@ PYTHON ?= python3
 #   make book TORCH_INDEX=https://download.pytorch.org/whl/cpu
 TORCH_INDEX ?=
 BIN := .venv/bin
-# One thread each: lessons are budgeted so, and two workers must not fight over two cores.
+# One thread each: lessons are budgeted so, and workers must not fight over cores.
 RUN := PYTHONUTF8=1 OMP_NUM_THREADS=1 TQDM_DISABLE=1 $(BIN)/python
 
 .PHONY: book test lab lessons retarget release lock clean
@@ -18,8 +18,9 @@ book: .venv/ready
 test: book
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-# Lessons first: the longest file at the end would leave one worker idle.
-	$(RUN) -m pytest --nbval --nbval-current-env --numprocesses 2 --dist loadfile --durations 10 lessons tests
+# Lessons first: the longest file at the end would leave the others idle. Three workers for two
+# cores, as kernels and the browser keep them waiting.
+	$(RUN) -m pytest --nbval --nbval-current-env --numprocesses 3 --dist loadfile --durations 10 lessons tests
 
 ## lab: the lessons in JupyterLab, also for root, whom containers run as
 lab: .venv/ready
