@@ -18,9 +18,8 @@ book: .venv/ready
 test: book
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-# Lessons first: the longest file at the end would leave the others idle. Three workers for two
-# cores, as kernels and the browser keep them waiting.
-	$(RUN) -m pytest --nbval --nbval-current-env --numprocesses 3 --dist loadfile --durations 10 lessons tests
+# Lessons first: the longest file at the end would leave one worker idle.
+	$(RUN) -m pytest --nbval --nbval-current-env --numprocesses 2 --dist loadfile --durations 10 lessons tests
 
 ## lab: the lessons in JupyterLab, also for root, whom containers run as
 lab: .venv/ready
