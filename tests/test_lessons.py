@@ -8,17 +8,13 @@ from functools import cache
 
 import nbformat
 
-from tools.lessons import is_fresh, lessons
+from tools.lessons import is_fresh, lessons, name_of
 from vglib.claims import VERDICT_MIME, all_claims
 
 
 @cache
 def read(path):
     return nbformat.read(path, as_version=4)
-
-
-def name_of(path):
-    return f"{path.parent.name}/{path.stem}"
 
 
 def code(notebook):

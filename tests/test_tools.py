@@ -167,11 +167,19 @@ def test_a_semicolon_that_hides_an_output_counts(course):
     assert not tool.is_fresh(notebook)
 
 
-def test_a_release_leaves_every_lesson_fresh(root, tmp_path, monkeypatch):
+def copy_tracked(root, target):
+    """Copy what git tracks of ``root``, but for what is deleted; returns all tracked names."""
     files = subprocess.check_output(["git", "-C", str(root), "ls-files", "-z"], text=True)
-    for name in filter(None, files.split("\0")):
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(root / name, tmp_path / name)
+    names = [name for name in files.split("\0") if name]
+    for name in names:
+        if (root / name).exists():
+            (target / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(root / name, target / name)
+    return names
+
+
+def test_a_release_leaves_every_lesson_fresh(root, tmp_path, monkeypatch):
+    copy_tracked(root, tmp_path)
     release(tmp_path, "99.0.0")
     monkeypatch.setattr(tool, "ROOT", tmp_path)
     for path in tool.lessons():
@@ -260,11 +268,7 @@ def test_nothing_of_an_earlier_build_is_taken_for_this_one(course, monkeypatch, 
 
 
 def test_retarget_moves_every_mention(root, tmp_path):
-    files = subprocess.check_output(["git", "-C", str(root), "ls-files", "-z"], text=True)
-    for name in filter(None, files.split("\0")):
-        if (root / name).exists():
-            (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(root / name, tmp_path / name)
+    names = copy_tracked(root, tmp_path)
     subprocess.run(["git", "init", "-q"], cwd=tmp_path, check=True)
     subprocess.run(["git", "add", "-A"], cwd=tmp_path, check=True)
     old = address(root)
@@ -275,7 +279,7 @@ def test_retarget_moves_every_mention(root, tmp_path):
     )
     config = (tmp_path / "_config.yml").read_text()
     assert "https://some-one.github.io/fork.of_it/" in config
-    for name in filter(None, files.split("\0")):
+    for name in names:
         path = tmp_path / name
         if path.suffix != ".png" and path.exists():
             assert old not in path.read_text(encoding="utf-8"), name

@@ -13,7 +13,7 @@ from collections import Counter
 
 import nbformat
 
-from tools.lessons import ROOT, lessons, run
+from tools.lessons import lessons, name_of, run
 from vglib.claims import VERDICT_MIME
 
 
@@ -43,9 +43,7 @@ def main():
     parser.add_argument("names", nargs="*", metavar="LESSON")
     parser.add_argument("--seeds", type=int, default=10, help="base seeds 1 to this (default 10)")
     arguments = parser.parse_args()
-    known = {
-        path.relative_to(ROOT / "lessons").with_suffix("").as_posix(): path for path in lessons()
-    }
+    known = {name_of(path): path for path in lessons()}
     unknown = set(arguments.names) - set(known)
     if unknown:
         parser.error(f"no lesson {min(unknown)!r}; there are: {', '.join(known)}")
