@@ -1,7 +1,7 @@
 """The key of a lesson's stored outputs: a short hash over everything that could change them.
 
 That is its code, the modules of vglib that this reaches, the pinned versions of the packages that
-either imports, the records, and the claims it names. Comments and docstrings change nothing, and
+either imports, the records, and the claims it names with their rules and sentences. Comments and docstrings change nothing, and
 neither do the lines of the first cell that install vglib.
 """
 
@@ -16,7 +16,7 @@ from importlib.metadata import packages_distributions
 from IPython.core.inputtransformer2 import TransformerManager
 
 LOCK = "requirements.txt"
-SHOWN = ("wording",)  # what outputs show of a claim, or what decides a verdict on it
+NOT_SHOWN = {"part", "lesson", "source", "treated", "history"}  # of a claim: outputs lack these
 FROM_SETUP = {"SEED", "SEEDS"}  # what the first cell gives the others
 
 
@@ -44,8 +44,8 @@ def key(notebook, root):
     cover(pins(trees, root))
     names = {node.value for tree in trees for node in ast.walk(tree) if is_text(node)}
     claims = tomllib.loads((root / "vglib" / "claims.toml").read_text("utf-8"))
-    for name in sorted(names & set(claims)):
-        cover(name, [claims[name].get(field) for field in SHOWN])
+    for name in sorted({name.partition("/")[0] for name in names} & set(claims)):
+        cover(name, {k: v for k, v in claims[name].items() if k not in NOT_SHOWN})
     for path in sorted((root / "vglib" / "records").glob("*.json")):
         if path.stem in names:
             cover(path.stem, path.read_text("utf-8"))

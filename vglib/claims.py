@@ -1,4 +1,4 @@
-"""Claims under test: the rule stated first, the verdict computed from what was measured.
+"""Claims under test: rules stated in ``claims.toml``, answers computed from what was measured.
 
 A verdict and a glued number are ordinary cell outputs that carry a name in their metadata. The book
 collects them from the stored notebooks; nothing but IPython is needed to make them.
@@ -7,6 +7,7 @@ collects them from the stored notebooks; nothing but IPython is needed to make t
 import json
 import math
 import tomllib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from html import escape
@@ -17,6 +18,34 @@ import numpy as np
 VERDICT_MIME = "application/vnd.vglib.verdict+json"
 SEEDS_NEEDED = 5
 AGREEMENT = 0.9  # share of seeds that must agree before a condition is decided
+KINDS = {  # what a claim says, and so how it is judged
+    "always": "says that something happens: judged by every setting",
+    "can": "says that something may happen: one setting that shows it is enough",
+    "more": "says that more goes with more, or with less: judged by the direction, seed by seed",
+    "because": "names a cause: judged by a change of the cause alone, beside a control",
+    "sign": "says that one thing tells another: judged by what the sign catches and what it cries at",
+    "is": "says what something is: checked once",
+    "credit": "says who found what: judged by the source",
+}
+ANSWERS = {  # a word, its mark, and what it says
+    "yes": ("✓", "true in all settings that were tried"),
+    "usually": ("✓", "true in all usual settings, not in all others"),
+    "it can": ("✓", "seen in at least one setting"),
+    "it depends": ("◐", "true in some usual settings, false in others"),
+    "not usually": ("✗", "false in all usual settings, not in all others"),
+    "not as said": ("✗", "the cause that it names is not the cause in usual settings"),
+    "no": ("✗", "false in all settings that were tried"),
+    "undecided": ("?", "the seeds disagree, or a longer run could still tell"),
+    "not tested": ("–", "no lesson has tried it"),
+}
+SO = {True: "true", False: "false", None: "undecided"}
+SILENT = "silent"  # of a setting in which what the claim presupposes does not occur
+FIELDS = (  # of a rule; a claim has others beside them
+    *("quantity", "at_least", "at_most", "because", "also", "control"),
+    *("ill", "healthy", "recall_at_least", "false_alarms_at_most"),
+    *("usual", "stress", "at_init", "more_than", "less_than", "repeats", "recorded"),
+    *("says", "fails", "undecided", "silent"),
+)
 
 
 @cache
@@ -63,172 +92,439 @@ def glue(name, value, digits=3):
 
 
 @dataclass(frozen=True)
-class Condition:
-    """What the seeds said under one condition; ``answer`` is None where they disagree."""
-
-    name: str
-    answer: bool | None
-    median: float
-    low: float
-    high: float
-
-
-@dataclass(frozen=True)
 class Rule:
-    """How a claim will be decided: a quantity, one bound on it, and why that bound.
+    """How a claim is decided, as ``claims.toml`` states it. `rule` makes one, and checks it."""
 
-    The claim is true for a seed when ``quantity`` is ``at_least`` or ``at_most`` the bound and, if
-    there is an ``also``, what that says in words is true as well. Raises ValueError for an unknown
-    claim and unless exactly one bound is given.
-    """
-
-    claim: str
+    claim: str  # "C7", or "R17/recall" for another opinion on R17
+    kind: str
+    wording: str
+    short: str
     quantity: str
     because: str
+    says: str
     at_least: float | None = None
     at_most: float | None = None
     also: str = ""
-
-    def __post_init__(self):
-        if self.claim not in all_claims():
-            raise ValueError(
-                f"unknown claim {self.claim!r}; choose one of: {', '.join(all_claims())}"
-            )
-        if (self.at_least is None) == (self.at_most is None):
-            raise ValueError("a rule needs exactly one bound: at_least or at_most")
-        if not math.isfinite(self.at_least if self.at_most is None else self.at_most):
-            raise ValueError("the bound of a rule must be a finite number")
+    control: str = ""
+    ill: tuple = ()
+    healthy: tuple = ()
+    recall_at_least: float | None = None
+    false_alarms_at_most: float | None = None
+    usual: tuple = ()
+    stress: tuple = ()
+    at_init: bool = False
+    more_than: tuple = ()
+    less_than: tuple = ()
+    repeats: Mapping = None
+    recorded: tuple = ()
+    fails: tuple = ()
+    undecided: tuple = ()
+    silent: tuple = ()
 
     @property
     def bound(self):
-        """The bound, and what else must be true, in words."""
-        if self.at_least is not None:
-            bound = f"at least {self.at_least:.4g}"
-        else:
-            bound = f"at most {self.at_most:.4g}"
-        return f"{bound}, and {self.also}" if self.also else bound
-
-    def verdict(self, measured, *, meaning, also=None):
-        """Decide the claim from ``measured``: condition name → one value per seed.
-
-        A rule with an ``also`` needs ``also``: condition name → whether it is true, one per seed.
-
-        Within a condition nine tenths of the seeds must agree. All conditions true: *holds*. All
-        false: *does not hold*. Some of each: *holds when* those that are true. A condition in
-        which the seeds disagree is undecided, and so is a claim that hangs on it. ``meaning`` says
-        in one sentence what is true instead, or why. Raises ValueError for no condition, fewer than
-        five seeds, or a value that is not finite.
-        """
-        if not measured:
-            raise ValueError(f"claim {self.claim} needs at least one condition; none was given")
-        wanted, given = (set(measured) if self.also else set()), dict(also or {})
-        if set(given) != wanted:
-            raise ValueError(
-                f"claim {self.claim}: also must have one entry for each of "
-                f"{sorted(wanted) or 'no condition'}, not {sorted(given) or 'none'}"
+        """The bound in words, with what else must be true."""
+        if self.kind == "sign":
+            return (
+                f"catches at least {100 * self.recall_at_least:.0f} % of what it should and alarms "
+                f"at most {100 * self.false_alarms_at_most:.0f} % of the rest"
             )
-        conditions = tuple(
-            self._decide(name, values, given.get(name)) for name, values in measured.items()
-        )
-        answers = [condition.answer for condition in conditions]
-        if True in answers and False in answers:
-            answer = "holds when"
-        elif None in answers:
-            answer = "undecided"
+        if self.kind == "more":
+            words = f"{'above' if self.at_least is not None else 'below'} {self._number:g}"
         else:
-            answer = "holds" if all(answers) else "does not hold"
-        return Verdict(self, answer, conditions, meaning)
+            words = f"at {'least' if self.at_least is not None else 'most'} {self._number:.4g}"
+        words += f", and {self.also}" if self.also else ""
+        return words + (f", and it is not so for the control, {self.control}" * bool(self.control))
 
-    def _decide(self, name, values, also):
+    @property
+    def _number(self):
+        return self.at_least if self.at_least is not None else self.at_most
+
+    def passes(self, values):
+        """For each of ``values`` whether it is on the right side of the bound."""
         values = np.asarray(values, dtype=float)
-        if values.ndim != 1 or len(values) < SEEDS_NEEDED:
-            raise ValueError(
-                f"condition {name!r} needs one value for each of {SEEDS_NEEDED} seeds or more, "
-                f"not an array of shape {values.shape}"
-            )
-        if not np.isfinite(values).all():
-            raise ValueError(f"condition {name!r} has values that are not finite: {values}")
-        true = values >= self.at_least if self.at_least is not None else values <= self.at_most
-        if also is not None:
-            also = np.asarray(also, dtype=bool)
-            if also.shape != values.shape:
-                raise ValueError(
-                    f"condition {name!r}: also needs one truth value for each of {len(values)} "
-                    f"seeds, not an array of shape {also.shape}"
-                )
-            true = true & also
-        answer = next((a for a in (True, False) if (true == a).mean() >= AGREEMENT), None)
-        return Condition(name, answer, *map(float, np.quantile(values, [0.5, 0, 1])))
+        if self.kind == "more":  # no difference is no direction
+            return values > self.at_least if self.at_least is not None else values < self.at_most
+        return values >= self.at_least if self.at_least is not None else values <= self.at_most
 
     def _repr_html_(self):
-        claim = all_claims()[self.claim]["wording"]
         return (
-            f"<p><strong>Claim {self.claim}.</strong> “{escape(claim)}”<br>"
-            f"<strong>Rule.</strong> True for a seed when the {escape(self.quantity)} is "
-            f"{self.bound}. <strong>Why there.</strong> {escape(self.because)}</p>"
+            f"<p class='vg-trial'><strong>On trial: {self.claim}.</strong> “{escape(self.wording)}” "
+            f"<small>True where the {escape(self.quantity)} {'' if self.kind == 'sign' else 'is '}"
+            f"{escape(self.bound)}.</small></p>"
         )
+
+    def __repr__(self):
+        return f"On trial: {self.claim}. {self.short}."
+
+
+def rule(name):
+    """The rule of a claim, or of another lesson's opinion on it: ``"C7"``, ``"R17/recall"``.
+
+    Raises ValueError, with the claim's name, for a rule that is not there or lacks something.
+    """
+    claim, _, opinion = name.partition("/")
+    if claim not in all_claims():
+        raise ValueError(f"unknown claim {claim!r}; choose one of: {', '.join(all_claims())}")
+    found = all_claims()[claim]
+    where = found.get("opinions", {}).get(opinion) if opinion else found
+    if where is None:
+        raise ValueError(
+            f"claim {claim} has no opinion {opinion!r}; choose one of: "
+            f"{', '.join(found.get('opinions', {})) or 'none'}"
+        )
+    return check_rule(name, found | where)
+
+
+def check_rule(name, claim):
+    """The `Rule` in ``claim``, an entry of ``claims.toml``; ValueError says what it lacks."""
+
+    def wants(what):
+        raise ValueError(f"claim {name}: vglib/claims.toml wants {what}")
+
+    kind = claim.get("kind")
+    if kind not in KINDS:
+        wants(f"kind, one of {', '.join(KINDS)}; it has {kind!r}")
+    if kind == "credit":
+        wants("no rule for a credit: it is judged by its source, with answer and place")
+    for field in ("quantity", "because", "says"):
+        if not claim.get(field):
+            what = {"because": "because, why the bound stands where it does"}.get(field, field)
+            wants(f"{what}; it has none")
+    bounds = [claim[b] for b in ("at_least", "at_most") if b in claim]
+    if kind == "sign":
+        limits = [claim.get(f, math.nan) for f in ("recall_at_least", "false_alarms_at_most")]
+        if bounds or not all(0 <= limit <= 1 for limit in limits):
+            wants("recall_at_least and false_alarms_at_most for a sign, both shares from 0 to 1")
+        if not claim.get("ill") or not claim.get("healthy"):
+            wants("for a sign ill and healthy, the situations that it is tried on")
+    elif len(bounds) != 1 or not math.isfinite(bounds[0]):
+        wants(f"one finite bound, at_least or at_most; it has {bounds or 'none'}")
+    if kind == "more" and bounds[0] not in (0, 1):
+        wants(
+            "for 'more' the bound at which there is no difference, 1 for a ratio or 0 for a "
+            f"difference, not {bounds[0]}: another one tests another claim"
+        )
+    if (kind == "because") != bool(claim.get("control")):
+        wants("control for a 'because', what it is compared with, and for no other kind")
+    tried = [*claim.get("usual", ()), *claim.get("stress", ())]
+    if not tried or len(set(tried)) < len(tried):
+        wants(f"usual and stress, each setting once; it has {tried or 'none'}")
+    marked = [*claim.get("repeats", {}), *claim.get("repeats", {}).values()]
+    for field in ("more_than", "less_than", "recorded", "fails", "undecided", "silent"):
+        marked += claim.get(field, [])
+    if astray := [setting for setting in marked if setting not in tried]:
+        wants(f"only settings that are usual or stress; {astray[0]!r} is neither")
+    given = {field: claim[field] for field in FIELDS if field in claim}
+    given = {k: tuple(v) if isinstance(v, list) else v for k, v in given.items()}
+    return Rule(name, kind, claim["wording"], claim["short"], **{"repeats": {}} | given)
+
+
+def on_trial(*names):
+    """One line for each claim that is about to be measured: what it says, and when it is true."""
+    from IPython.display import display
+
+    display(*[rule(name) for name in names])
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What the seeds said in one setting; ``answer`` is None where they disagree, or "silent"."""
+
+    name: str
+    is_usual: bool
+    answer: bool | str | None
+    numbers: dict  # by name: median, low, high; of a sign caught, ill, false_alarms, healthy
+    marks: tuple = ()
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What a lesson found about a claim; shown as a table, and collected by the book."""
+    """What a lesson found about a claim; shows itself as a card, and the book collects it."""
 
     rule: Rule
-    answer: str
-    conditions: tuple
-    meaning: str
+    settings: tuple
 
-    def __str__(self):
-        if self.answer != "holds when":
-            return self.answer
-        return "holds when " + "; ".join(c.name for c in self.conditions if c.answer)
+    @property
+    def usual(self):
+        """The answer in the usual settings: yes, no, it depends, undecided."""
+        return self._sum_up([s for s in self.settings if s.is_usual] or self.settings)
+
+    @property
+    def general(self):
+        """The answer in all settings."""
+        return self._sum_up(self.settings)
+
+    def _sum_up(self, settings):
+        answers = [s.answer for s in settings if s.answer != SILENT]
+        if self.rule.kind == "can" and True in answers:
+            return "yes"
+        if True in answers:
+            return "yes" if all(answers) else "it depends"
+        return "no" if answers and None not in answers else "undecided"
+
+    @property
+    def answer(self):
+        """The answer in a word of `ANSWERS`."""
+        usual, general = self.usual, self.general
+        if self.rule.kind == "can" and general == "yes":
+            return "it can"
+        if usual == "yes":
+            return "yes" if general == "yes" else "usually"
+        if usual == "no" and self.rule.kind == "because":
+            return "not as said"
+        return "not usually" if usual == "no" and general != "no" else usual
 
     @property
     def holding(self):
-        """The number of conditions under which the claim is true."""
-        return sum(condition.answer is True for condition in self.conditions)
+        """In how many settings the claim is true; one that repeats another is not counted."""
+        return sum(s.answer is True for s in self._counted)
+
+    @property
+    def tried(self):
+        """How many settings count: not the silent ones, and not those that repeat another."""
+        return len(self._counted)
+
+    @property
+    def _counted(self):
+        repeated = self.rule.repeats
+        return [s for s in self.settings if s.answer != SILENT and s.name not in repeated]
+
+    def __getitem__(self, name):
+        return next(s for s in self.settings if s.name == name).answer
+
+    def __str__(self):
+        return f"{self.rule.claim}: {self.answer}"
+
+    @property
+    def effect(self):
+        """How large, in the usual settings: numbers by name, and in words under ``text``."""
+        usual = [s for s in self.settings if s.is_usual and s.answer != SILENT]
+        usual = usual or [s for s in self.settings if s.answer != SILENT]
+        if self.rule.kind == "can":
+            seen, of = sum(s.answer is True for s in usual), len(usual)
+            return {"seen": seen, "of": of, "text": f"in {seen} of {of} usual settings"}
+        if self.rule.kind == "sign":
+            caught = [s.numbers["caught"] for s in usual]
+            cried = [s.numbers["false_alarms"] for s in usual]
+            ill, healthy = len(self.rule.ill), len(self.rule.healthy)
+            numbers = {"caught_low": min(caught), "caught_high": max(caught), "ill": ill}
+            numbers |= {"false_alarms_low": min(cried), "false_alarms_high": max(cried)}
+            text = f"catches {_span(caught)} of {ill}, false alarms {_span(cried)} of {healthy}"
+            return numbers | {"healthy": healthy, "text": text}
+        medians = {s.numbers["median"]: s for s in usual}
+        low, high = min(medians), max(medians)
+        texts = [_limited(self.rule, medians[m].name) + readable(m, 2) for m in (low, high)]
+        return {"low": low, "high": high, "text": " to ".join(dict.fromkeys(texts))}
+
+    def astray(self):
+        """Where this is another outcome than the sentence was written for, setting by setting."""
+        return astray(self.rule, {s.name: SO.get(s.answer, s.answer) for s in self.settings})
 
     def as_json(self):
-        """The verdict as plain data, numbers already written as prose writes them."""
+        """The verdict as plain data."""
         return {
             "claim": self.rule.claim,
+            "kind": self.rule.kind,
             "answer": self.answer,
-            "meaning": self.meaning,
+            "usual": self.usual,
+            "general": self.general,
+            "effect": self.effect,
             "quantity": self.rule.quantity,
             "bound": self.rule.bound,
-            "because": self.rule.because,
+            "holding": self.holding,
+            "tried": self.tried,
             "conditions": [
                 {
-                    "name": c.name,
-                    "answer": {True: "true", False: "false", None: "undecided"}[c.answer],
-                    "median": readable(c.median),
-                    "range": f"{readable(c.low)} to {readable(c.high)}",
+                    "name": s.name,
+                    "usual": s.is_usual,
+                    "answer": SO.get(s.answer, s.answer),
+                    **s.numbers,
+                    "marks": list(s.marks),
                 }
-                for c in self.conditions
+                for s in self.settings
             ],
         }
 
     def _repr_mimebundle_(self, include=None, exclude=None):
         data = {
             "text/plain": str(self),
-            "text/html": f"<p><strong>Claim {self.rule.claim} {self.answer}"
-            f"{' …' if self.answer == 'holds when' else '.'}</strong> {escape(self.meaning)}</p>"
-            f"<div class='vg-table'>{verdict_table(self.as_json())}</div>",
+            "text/html": self._card(),
             VERDICT_MIME: self.as_json(),
         }
         return data, {"scrapbook": {"name": f"verdict-{self.rule.claim}", "mime_prefix": ""}}
 
+    def _card(self):
+        mark = ANSWERS[self.answer][0]
+        other = "".join(f"<li>{escape(line)}</li>" for line in self.astray())
+        other = f"<p>The sentence was written for another outcome:</p><ul>{other}</ul>" * bool(other)
+        return (
+            f"<div class='vg-card'><p><strong>{self.rule.claim}.</strong> "
+            f"“{escape(self.rule.wording)}”</p>"
+            f"<p><strong><span aria-hidden='true'>{mark}</span> {self.answer.capitalize()}.</strong> "
+            f"{escape(self.rule.says)}</p>{other}<details><summary>{self.holding} of {self.tried} "
+            f"settings; the rule and what was measured</summary><p>{escape(explained(self.rule))}"
+            f"</p><div class='vg-table'>{verdict_table(self.as_json())}</div></details></div>"
+        )
+
+
+def explained(rule):
+    """A rule in sentences: its kind, quantity, bound, the reason for it, and what limits it."""
+    verb = "" if rule.kind == "sign" else "is "
+    text = f"The claim {KINDS[rule.kind]}. True where the {rule.quantity} {verb}{rule.bound}. "
+    text += rule.because
+    return text + " Measured at initialisation only." * rule.at_init
+
+
+def astray(rule, answers):
+    """Where ``answers``, setting → word, are others than those a rule's sentence was written for."""
+    wanted = dict.fromkeys([*rule.usual, *rule.stress], "true")
+    for word, field in (("false", "fails"), ("undecided", "undecided"), (SILENT, "silent")):
+        wanted |= dict.fromkeys(getattr(rule, field), word)
+    names = [*wanted, *(name for name in answers if name not in wanted)]
+    found = [(n, answers.get(n, "not tried"), wanted.get(n, "not listed")) for n in names]
+    return [f"{n}: {is_so}, not {was}" for n, is_so, was in found if is_so != was]
+
+
+def decide(claim, measured, *, also=None, control=None, premise=None):
+    """Decide a claim by its rule from ``measured``: setting → one value per seed.
+
+    Within a setting nine tenths of the seeds must agree. ``also`` (a further requirement),
+    ``premise`` (what the claim presupposes: where it fails, the setting is silent) map settings to
+    one truth value per seed, ``control`` to one value per seed, which must not pass. For a sign
+    ``measured`` maps each sign to situation → whether it alarms, per seed; for what something *is*,
+    each setting to one number.
+
+    Raises ValueError unless exactly the settings of the rule are given, with five seeds or more.
+    """
+    law = rule(claim)
+    tried = [*law.usual, *law.stress]
+    if set(tried) != set(measured):
+        missing = [name for name in tried if name not in measured]
+        unknown = [name for name in measured if name not in tried]
+        problem = f"{missing[0]!r} was not measured" if missing else f"{unknown[0]!r} is neither"
+        raise ValueError(f"claim {claim} is tried on what is usual or stress: {problem}")
+    for what, given, wanted in (("also", also, law.also), ("control", control, law.control)):
+        if set(given or {}) != (set(tried) if wanted else set()):
+            raise ValueError(
+                f"claim {claim}: {what} must have one entry for each setting"
+                if wanted
+                else f"claim {claim} has a rule without {what}"
+            )
+    if astray := set(premise or {}) - set(tried):
+        raise ValueError(f"claim {claim}: premise of {min(astray)!r}, which is no setting")
+    settings = []
+    for name in tried:
+        if law.kind == "sign":
+            answer, numbers = _decide_sign(law, name, measured[name])
+        else:
+            values = _seeds(law, name, measured[name])
+            true = law.passes(values)
+            numbers = dict(zip(("median", "low", "high"), _quantiles(values), strict=True))
+            if also:
+                true = true & _truths(name, also[name], values)
+            if control:
+                compared = _seeds(law, name, control[name])
+                true = true & ~law.passes(compared)
+                numbers["control"] = _quantiles(compared)[0]
+            answer = _agreed(true)
+            # A value that was cut off may lie beyond the bound: above it, or below it.
+            upward = law.at_least is not None
+            if name in law.more_than and answer is not upward:
+                answer = None
+            if name in law.less_than and answer is upward:
+                answer = None
+            if premise and name in premise:
+                answer = answer if _agreed(_truths(name, premise[name], values)) else SILENT
+        settings.append(Setting(name, name in law.usual, answer, numbers, _marks(law, name)))
+    return Verdict(law, tuple(settings))
+
+
+def _decide_sign(law, sign, alarms):
+    if set(alarms) != {*law.ill, *law.healthy}:
+        raise ValueError(
+            f"claim {law.claim}, sign {sign!r}: wanted are alarms for the situations "
+            f"{[*law.ill, *law.healthy]}, not {list(alarms)}"
+        )
+    seen = {name: _agreed(_seeds(law, name, values) > 0) for name, values in alarms.items()}
+    best, worst = [], []  # an undecided situation counts for the sign, and against it
+    for for_it, against in ((best, False), (worst, True)):
+        recall = np.mean([seen[n] is True or (seen[n] is None and not against) for n in law.ill])
+        false = np.mean([seen[n] is True or (seen[n] is None and against) for n in law.healthy])
+        for_it += [recall >= law.recall_at_least and false <= law.false_alarms_at_most]
+    answer = best[0] if best == worst else None
+    numbers = {
+        "caught": sum(seen[name] is True for name in law.ill),
+        "ill": len(law.ill),
+        "false_alarms": sum(seen[name] is True for name in law.healthy),
+        "healthy": len(law.healthy),
+    }
+    return answer if answer is None else bool(answer), numbers
+
+
+def _seeds(law, name, values):
+    values = np.atleast_1d(np.asarray(values, dtype=float))
+    wanted = 1 if law.kind == "is" else SEEDS_NEEDED
+    if values.ndim != 1 or len(values) < wanted:
+        raise ValueError(
+            f"{name!r} needs one value for each of {wanted} seeds or more, "
+            f"not an array of shape {values.shape}"
+        )
+    if not np.isfinite(values).all():
+        raise ValueError(f"{name!r} has values that are not finite: {values}")
+    return values
+
+
+def _truths(name, given, values):
+    given = np.asarray(given, dtype=bool)
+    if given.shape != values.shape:
+        raise ValueError(
+            f"{name!r} needs one truth value for each of {len(values)} seeds, "
+            f"not an array of shape {given.shape}"
+        )
+    return given
+
+
+def _agreed(truths):
+    return next((a for a in (True, False) if (truths == a).mean() >= AGREEMENT), None)
+
+
+def _quantiles(values):
+    return [float(f"{v:.4g}") for v in np.quantile(values, [0.5, 0, 1])]
+
+
+def _limited(law, name):
+    return "more than " * (name in law.more_than) + "at most " * (name in law.less_than)
+
+
+def _span(counts):
+    return " to ".join(dict.fromkeys(map(str, (min(counts), max(counts)))))
+
+
+def _marks(law, name):
+    marks = [_limited(law, name).strip()]
+    marks += [f"the same as {law.repeats[name]}"] if name in law.repeats else []
+    return tuple(filter(None, [*marks, "from a record" * (name in law.recorded)]))
+
 
 def verdict_table(verdict):
-    """HTML table of a verdict in the form of `Verdict.as_json`, a row per condition."""
-    rows = "".join(
-        f"<tr><th scope='row'>{escape(c['name'])}</th><td>{c['answer']}</td>"
-        f"<td>{c['median']}</td><td>{c['range']}</td></tr>"
-        for c in verdict["conditions"]
-    )
-    return (
-        f"<table><caption>{escape(verdict['quantity'])}: {escape(verdict['bound'])}</caption>"
-        "<thead><tr><th scope='col'>condition</th><th scope='col'>so?</th>"
-        "<th scope='col'>median</th><th scope='col'>range over seeds</th></tr></thead>"
-        f"<tbody>{rows}</tbody></table>"
-    )
+    """HTML table of a verdict in the form of `Verdict.as_json`, a row per setting."""
+    is_sign = verdict["kind"] == "sign"
+    head = ["caught", "false alarms"] if is_sign else ["median", "range over seeds"]
+    head += ["control"] * any("control" in c for c in verdict["conditions"])
+    rows = ""
+    for c in verdict["conditions"]:
+        if is_sign:
+            cells = [f"{c['caught']} of {c['ill']}", f"{c['false_alarms']} of {c['healthy']}"]
+        else:
+            limit = next((m + " " for m in c["marks"] if m in ("more than", "at most")), "")
+            cells = [limit + readable(c["median"])]
+            cells += [f"{readable(c['low'])} to {readable(c['high'])}"]
+            cells += [readable(c["control"])] if "control" in c else []
+        notes = [m for m in c["marks"] if m not in ("more than", "at most")]
+        name = escape(c["name"]) + "".join(f" <small>({escape(note)})</small>" for note in notes)
+        cells = "".join(f"<td>{cell}</td>" for cell in cells)
+        use = "usual" if c["usual"] else "stress"
+        rows += f"<tr><th scope='row'>{name}</th><td>{use}</td><td>{c['answer']}</td>{cells}</tr>"
+    head = "".join(f"<th scope='col'>{word}</th>" for word in ("setting", "kind", "so?", *head))
+    return f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
