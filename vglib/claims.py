@@ -267,8 +267,8 @@ class Verdict:
     def answer(self):
         """The answer in a word of `ANSWERS`."""
         usual, general = self.usual, self.general
-        if self.rule.kind == "can" and general == "yes":
-            return "it can"
+        if self.rule.kind == "can":
+            return "it can" if general == "yes" else general
         if usual == "yes":
             return "yes" if general == "yes" else "usually"
         if usual == "no" and self.rule.kind == "because":
@@ -312,9 +312,9 @@ class Verdict:
             numbers |= {"false_alarms_low": min(cried), "false_alarms_high": max(cried)}
             text = f"catches {_span(caught)} of {ill}, false alarms {_span(cried)} of {healthy}"
             return numbers | {"healthy": healthy, "text": text}
-        medians = {s.numbers["median"]: s for s in usual}
-        low, high = min(medians), max(medians)
-        texts = [_limited(self.rule, medians[m].name) + readable(m, 2) for m in (low, high)]
+        ends = [pick(usual, key=lambda s: s.numbers["median"]) for pick in (min, max)]
+        low, high = (s.numbers["median"] for s in ends)
+        texts = [_limited(self.rule, s.name) + readable(s.numbers["median"], 2) for s in ends]
         return {"low": low, "high": high, "text": " to ".join(dict.fromkeys(texts))}
 
     def astray(self):
@@ -357,7 +357,9 @@ class Verdict:
     def _card(self):
         mark = ANSWERS[self.answer][0]
         other = "".join(f"<li>{escape(line)}</li>" for line in self.astray())
-        other = f"<p>The sentence was written for another outcome:</p><ul>{other}</ul>" * bool(other)
+        other = f"<p>The sentence was written for another outcome:</p><ul>{other}</ul>" * bool(
+            other
+        )
         return (
             f"<div class='vg-card'><p><strong>{self.rule.claim}.</strong> "
             f"“{escape(self.rule.wording)}”</p>"
@@ -382,7 +384,7 @@ def astray(rule, answers):
     for word, field in (("false", "fails"), ("undecided", "undecided"), (SILENT, "silent")):
         wanted |= dict.fromkeys(getattr(rule, field), word)
     names = [*wanted, *(name for name in answers if name not in wanted)]
-    found = [(n, answers.get(n, "not tried"), wanted.get(n, "not listed")) for n in names]
+    found = [(n, answers.get(n, "not tried"), wanted.get(n, "listed")) for n in names]
     return [f"{n}: {is_so}, not {was}" for n, is_so, was in found if is_so != was]
 
 
