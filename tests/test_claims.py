@@ -229,9 +229,9 @@ def test_a_rule_that_lacks_something_is_refused_by_name(fields, wanted):
 
 
 def test_only_what_the_rule_lists_is_decided(trial):
-    with pytest.raises(ValueError, match="claim X is tried on .*: 'c' was not measured"):
+    with pytest.raises(ValueError, match=r"claim X is tried on .*: 'c' was not measured"):
         trial(None, {"a": TRUE, "b": TRUE})
-    with pytest.raises(ValueError, match="claim X is tried on .*: 'd' is neither"):
+    with pytest.raises(ValueError, match=r"claim X is tried on .*: 'd' is neither"):
         trial(None, three(TRUE, TRUE, TRUE) | {"d": TRUE})
 
 

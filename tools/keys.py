@@ -1,8 +1,8 @@
 """The key of a lesson's stored outputs: a short hash over everything that could change them.
 
 That is its code, the modules of vglib that this reaches, the pinned versions of the packages that
-either imports, the records, and the claims it names with their rules and sentences. Comments and docstrings change nothing, and
-neither do the lines of the first cell that install vglib.
+either imports, the records, and the claims it names, with their rules and sentences. Comments and
+docstrings change nothing, and neither do the lines of the first cell that install vglib.
 """
 
 import ast

@@ -23,7 +23,7 @@ KINDS = {  # what a claim says, and so how it is judged
     "can": "says that something may happen: one setting that shows it is enough",
     "more": "says that more goes with more, or with less: judged by the direction, seed by seed",
     "because": "names a cause: judged by a change of the cause alone, beside a control",
-    "sign": "says that one thing tells another: judged by what the sign catches and what it cries at",
+    "sign": "says that one thing tells another: judged by what it catches, and by false alarms",
     "is": "says what something is: checked once",
     "credit": "says who found what: judged by the source",
 }
@@ -147,11 +147,15 @@ class Rule:
             return values > self.at_least if self.at_least is not None else values < self.at_most
         return values >= self.at_least if self.at_least is not None else values <= self.at_most
 
+    @property
+    def sentence(self):
+        """When the claim is true, in a sentence."""
+        return f"True where the {self.quantity} {'' if self.kind == 'sign' else 'is '}{self.bound}."
+
     def _repr_html_(self):
         return (
-            f"<p class='vg-trial'><strong>On trial: {self.claim}.</strong> “{escape(self.wording)}” "
-            f"<small>True where the {escape(self.quantity)} {'' if self.kind == 'sign' else 'is '}"
-            f"{escape(self.bound)}.</small></p>"
+            f"<p class='vg-trial'><strong>On trial: {self.claim}.</strong> "
+            f"“{escape(self.wording)}” <small>{escape(self.sentence)}</small></p>"
         )
 
     def __repr__(self):
@@ -355,15 +359,14 @@ class Verdict:
         return data, {"scrapbook": {"name": f"verdict-{self.rule.claim}", "mime_prefix": ""}}
 
     def _card(self):
-        mark = ANSWERS[self.answer][0]
+        mark, word = ANSWERS[self.answer][0], self.answer.capitalize()
         other = "".join(f"<li>{escape(line)}</li>" for line in self.astray())
-        other = f"<p>The sentence was written for another outcome:</p><ul>{other}</ul>" * bool(
-            other
-        )
+        if other:
+            other = f"<p>The sentence was written for another outcome:</p><ul>{other}</ul>"
         return (
             f"<div class='vg-card'><p><strong>{self.rule.claim}.</strong> "
             f"“{escape(self.rule.wording)}”</p>"
-            f"<p><strong><span aria-hidden='true'>{mark}</span> {self.answer.capitalize()}.</strong> "
+            f"<p><strong><span aria-hidden='true'>{mark}</span> {word}.</strong> "
             f"{escape(self.rule.says)}</p>{other}<details><summary>{self.holding} of {self.tried} "
             f"settings; the rule and what was measured</summary><p>{escape(explained(self.rule))}"
             f"</p><div class='vg-table'>{verdict_table(self.as_json())}</div></details></div>"
@@ -372,14 +375,12 @@ class Verdict:
 
 def explained(rule):
     """A rule in sentences: its kind, quantity, bound, the reason for it, and what limits it."""
-    verb = "" if rule.kind == "sign" else "is "
-    text = f"The claim {KINDS[rule.kind]}. True where the {rule.quantity} {verb}{rule.bound}. "
-    text += rule.because
+    text = f"The claim {KINDS[rule.kind]}. {rule.sentence} {rule.because}"
     return text + " Measured at initialisation only." * rule.at_init
 
 
 def astray(rule, answers):
-    """Where ``answers``, setting → word, are others than those a rule's sentence was written for."""
+    """Where ``answers``, setting → word, are not those that a rule's sentence was written for."""
     wanted = dict.fromkeys([*rule.usual, *rule.stress], "true")
     for word, field in (("false", "fails"), ("undecided", "undecided"), (SILENT, "silent")):
         wanted |= dict.fromkeys(getattr(rule, field), word)
