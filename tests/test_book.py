@@ -54,7 +54,7 @@ def test_numbers_are_glued_into_the_chapter(pages, html):
     glued = [tag.text for tag in soup.select(".pasted-text")]
     assert len(glued) > 10
     assert all(re.search(r"\d|A kilometre", text) for text in glued), glued
-    assert len(soup.select("figure figcaption .caption-number")) == 3
+    assert len(soup.select("figure figcaption .caption-number")) == 4
 
 
 def test_every_claim_has_its_anchor_and_owned_ones_a_verdict(pages, html):
