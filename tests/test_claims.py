@@ -174,6 +174,8 @@ def test_where_the_premise_fails_a_setting_is_silent_and_not_counted(trial):
     verdict = trial(None, three(TRUE, FALSE, FALSE), premise={"b": [False] * 10, "c": [True] * 10})
     assert [s.answer for s in verdict.settings] == [True, "silent", False]
     assert (verdict.answer, verdict.holding, verdict.tried) == ("usually", 1, 2)
+    split = trial(None, three(TRUE, TRUE, TRUE), premise={"c": [True] * 5 + [False] * 5})
+    assert split["c"] is None
     nowhere = {name: [False] * 10 for name in "abc"}
     silent = trial(None, three(TRUE, TRUE, TRUE), premise=nowhere)
     assert (silent.answer, silent.effect) == ("undecided", {"text": "none to be seen"})
@@ -222,6 +224,8 @@ def test_what_repeats_another_setting_counts_once(trial):
     fields = dict(repeats={"b": "a"}, recorded=["c"])
     verdict = trial(fields, three(TRUE, TRUE, FALSE))
     assert (verdict.holding, verdict.tried) == (1, 2)
+    with pytest.raises(ValueError, match="claim X: 'b' is said to repeat 'a' and answers other"):
+        trial(fields, three(TRUE, FALSE, FALSE))
     table = verdict_table(verdict.as_json())
     assert "b <small>(the same as a)</small>" in table
     assert "c <small>(from a record)</small>" in table

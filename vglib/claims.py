@@ -31,11 +31,14 @@ ANSWERS = {  # a word, its mark, and what it says
     "yes": ("✓", "true in all settings that were tried"),
     "usually": ("✓", "true in all usual settings, not in all others"),
     "it can": ("✓", "seen in at least one setting"),
-    "it depends": ("◐", "true in some usual settings, false in others"),
+    "it depends": ("◐", "true in some usual settings, false or undecided in others"),
     "not usually": ("✗", "false in all usual settings, not in all others"),
     "not as said": ("✗", "the cause that it names is not the cause in usual settings"),
     "no": ("✗", "false in all settings that were tried"),
-    "undecided": ("?", "the seeds disagree, or a longer run could still tell"),
+    "undecided": (
+        "?",
+        "the seeds disagree, a longer run could still tell, or nothing was to be seen",
+    ),
     "not tested": ("–", "no lesson has tried it"),
 }
 SO = {True: "true", False: "false", None: "undecided"}
@@ -479,9 +482,16 @@ def decide(claim, measured, *, also=None, control=None, premise=None):
             answer, other = _agreed(may & rest), _agreed(must & rest)
             answer = answer if answer is other else None
             if premise and name in premise:
-                answer = answer if _agreed(_truths(name, premise[name], values)) else SILENT
+                occurs = _agreed(_truths(name, premise[name], values))
+                answer = {True: answer, False: SILENT, None: None}[occurs]
         settings.append(Setting(name, name in law.usual, answer, numbers, _marks(law, name)))
-    return Verdict(law, tuple(settings))
+    verdict = Verdict(law, tuple(settings))
+    for name, other in law.repeats.items():
+        if verdict[name] != verdict[other]:
+            raise ValueError(
+                f"claim {claim}: {name!r} is said to repeat {other!r} and answers otherwise"
+            )
+    return verdict
 
 
 def _decide_sign(law, sign, alarms):

@@ -15,9 +15,12 @@ from docutils.statemachine import StringList
 from sphinx.errors import ExtensionError
 from sphinx.util.docutils import SphinxDirective
 
+from tools.confirm import confirmation
+from tools.confirm import read as read_confirmations
 from vglib.claims import (
     ANSWERS,
     KINDS,
+    OF_THE_CLAIM,
     VERDICT_MIME,
     all_claims,
     astray,
@@ -36,22 +39,16 @@ SAYS = {  # how the details name the settings that did not say yes
 }
 FIRST_VERDICT = "First stored verdict: "
 NOTHING, WORDS_ONLY = "nothing", "only the words"  # how an entry begins whose rule was not changed
-WHAT_A_CLAIM_IS = ("part", "kind", "short", "wording")  # in which opinions on it do not differ
 CONFIRMED = {  # what the page says of the runs at base seeds that nobody had used
-    True: "Confirmed at five base seeds that nobody had used.",
-    False: "Not confirmed at base seeds that nobody had used: read it as undecided.",
-    None: "Not yet run at base seeds that nobody had used.",
+    True: "Confirmed.",
+    False: "Not confirmed, so read it as undecided.",
+    None: "Not confirmed yet.",
 }
 HISTORIES = {
     NOTHING: "no change recorded",
     WORDS_ONLY: "only words changed after a result",
     "rule or runs": "rule or runs changed after a result",
 }
-
-
-def confirmation(name, claim):
-    """Whether a claim was confirmed at fresh base seeds; None where it was not yet run there."""
-    return None
 
 
 def read_lesson(app, lesson):
@@ -115,13 +112,15 @@ def verdict_on(app, name, claim):
             f"claim {name}: its sentence in vglib/claims.toml was written for another outcome than "
             f"lesson {claim['lesson']} computed: {'; '.join(found)}"
         )
-    return verdict | {"rule": rule}, heading
+    confirmed = confirmation(verdict, read_confirmations())
+    answer = "undecided" if confirmed.confirmed is False else verdict["answer"]
+    return verdict | {"answer": answer, "rule": rule, "confirmed": confirmed}, heading
 
 
 def opinions_on(app, name, claim):
     """What other lessons found about a claim: (claim of the opinion, verdict, heading) each."""
     for opinion, other in claim.get("opinions", {}).items():
-        merged = {k: v for k, v in claim.items() if k in WHAT_A_CLAIM_IS} | other
+        merged = {k: v for k, v in claim.items() if k in OF_THE_CLAIM} | other
         yield merged, *verdict_on(app, f"{name}/{opinion}", merged)
 
 
@@ -193,7 +192,7 @@ def answer_html(verdict):
     return f'<b><i aria-hidden="true">{ANSWERS[word][0]}</i> {word}</b>'
 
 
-def verdict_markdown(name, claim, verdict):
+def verdict_markdown(claim, verdict):
     """The answer and its sentence; in small print the size of the effect, exceptions, counts."""
     names = {answer: [] for answer in SAYS}
     for condition in verdict["conditions"]:
@@ -205,9 +204,10 @@ def verdict_markdown(name, claim, verdict):
         small += [f"{quantity[0].upper()}{quantity[1:]}: {verdict['effect']['text']}."]
         small += [f"True in {verdict['holding']} of {verdict['tried']} settings."]
         small += ["At initialisation only."] * verdict["rule"].at_init
+        confirmed = verdict["confirmed"]
+        small += [CONFIRMED[confirmed.confirmed], confirmed.why]
     else:
         small += [f"Read at: {claim['place']}."]
-    small += [CONFIRMED[confirmation(name, claim)]] * bool(verdict["conditions"])
     word = verdict["answer"]
     return (
         f'<span data-answer="{word}">{answer_html(verdict)}.</span> {claim["says"]}\n\n'
@@ -295,7 +295,7 @@ def claim_markdown(app, name, claim, verdict, heading):
         told = details("History: judged once, and withdrawn", history) if history else ""
         treated = treated_markdown(name, claim)
         return f"{anchors(name)}**{title}.** {wording} *Not tested.*{treated}\n\n{told}"
-    parts = [wording, verdict_markdown(name, claim, verdict)]
+    parts = [wording, verdict_markdown(claim, verdict)]
     if heading:
         parts += [f"Decided in [{lesson_name(claim)}]({verdict_link(claim, heading)})."]
         content = measurements(name, verdict["rule"], verdict)
@@ -339,7 +339,7 @@ def fill_claims_page(app, docname, source):
     source[0] = source[0].replace(PLACEHOLDER, "\n".join(lines))
 
 
-def verdict_data(name, claim, verdict):
+def verdict_data(claim, verdict):
     """What decides a claim and what came of it, as plain data."""
     fields = ("usual", "general", "effect", "quantity", "bound", "holding", "tried")
     return {
@@ -348,7 +348,7 @@ def verdict_data(name, claim, verdict):
         **{field: (verdict or {}).get(field) for field in fields},
         **{field: claim.get(field) for field in ("because", "says")},
         "at_init": claim.get("at_init", False),
-        "confirmed": confirmation(name, claim) if verdict else None,
+        "confirmed": verdict["confirmed"].confirmed if verdict and verdict["conditions"] else None,
         "conditions": verdict["conditions"] if verdict else [],
     }
 
@@ -363,9 +363,9 @@ def claim_data(app, name, claim):
         "short": short(name, claim),
         "wording": claim["wording"],
         **{field: claim.get(field) for field in ("source", "place", "treated")},
-        **verdict_data(name, claim, verdict),
+        **verdict_data(claim, verdict),
         "opinions": [
-            verdict_data(name, other, found) for other, found, _ in opinions_on(app, name, claim)
+            verdict_data(other, found) for other, found, _ in opinions_on(app, name, claim)
         ],
         "history": [
             entry | {"date": entry["date"].isoformat()} for entry in claim.get("history", [])
