@@ -580,7 +580,7 @@ class _Examination:
             losses[self.remedies[trial].words] = self.tried[trial].losses.tolist()
         remedy = ADVICE[cause] if cause else None
         if cause and trial in self.remedies and self._helped(trial):
-            remedy += f" (what helped here: {self.remedies[trial].words})"
+            remedy = f"{self.remedies[trial].words}, which helped here; or {remedy}"
         return Diagnosis(verdict, reason, cause, where, self.evidence, remedy, losses)
 
 
