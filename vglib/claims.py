@@ -37,7 +37,7 @@ ANSWERS = {  # a word, its mark, and what it says
     "no": ("✗", "false in all settings that were tried"),
     "undecided": (
         "?",
-        "the seeds disagree, a longer run could still tell, or nothing was to be seen",
+        "the seeds disagree, or a longer run could still tell",
     ),
     "not tested": ("–", "no lesson has tried it"),
 }
