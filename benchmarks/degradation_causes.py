@@ -34,6 +34,8 @@ from vglib.probes import gradient_flow
 from vglib.tasks import digits
 from vglib.training import accuracy, train
 
+ADAM_RATES = [0.00003, 0.0001, *degradation_adam.RATES]
+
 
 def swapped(depth, kind, way, seed, sample):
     """A residual network whose gradient changes from layer to layer as in its plain twin."""
@@ -72,7 +74,7 @@ def trained(rate, seed, depth, kind, way, epochs, change):
 
 def run(depth, kind, way, epochs, change):
     contender = dict(depth=depth, kind=kind, way=way, epochs=epochs, change=change)
-    rates = degradation_adam.RATES if change == "Adam" else RATES
+    rates = ADAM_RATES if change == "Adam" else RATES
     tried = [trained(rate, TUNING_SEED, **contender)[1] for rate in rates]
     rate = rates[int(np.argmin(tried))]
     errors, _, ratios = zip(*(trained(rate, seed, **contender) for seed in SEEDS), strict=True)
