@@ -7,7 +7,7 @@ BIN := .venv/bin
 # One thread each: lessons are budgeted so, and workers must not fight over cores.
 RUN := PYTHONUTF8=1 OMP_NUM_THREADS=1 TQDM_DISABLE=1 $(BIN)/python
 
-.PHONY: book test lab lessons retarget release lock clean
+.PHONY: book test lab lessons confirm retarget release lock clean
 
 ## book: build the HTML book; runs only the lessons whose stored outputs are stale (FRESH=1: all;
 ## FAIL_IF_STALE=1: none, a stale one fails the build)
@@ -28,6 +28,10 @@ lab: .venv/ready
 ## lessons: run stale lessons and store their outputs in the tracked notebooks (FRESH=1: all)
 lessons: .venv/ready
 	$(RUN) -m tools.lessons refresh $(if $(FRESH),--fresh)
+
+## confirm: once rules are settled, run lessons at base seeds never used (LESSON="a/b": only that)
+confirm: .venv/ready
+	$(RUN) -m tools.confirm $(LESSON)
 
 ## retarget: point everything at a fork, e.g. make retarget TO=someone/course
 retarget: .venv/ready

@@ -75,6 +75,8 @@ def test_one_setting_is_enough_for_can(trial):
     assert verdict.answer == "it can"
     assert verdict.effect == {"seen": 0, "of": 2, "text": "in 0 of 2 usual settings"}
     assert trial(can, three(FALSE, TRUE, FALSE)).effect["seen"] == 1
+    rare = trial(dict(kind="can", usual=[], stress=["a", "b", "c"]), three(FALSE, FALSE, TRUE))
+    assert rare.effect["text"] == "in 1 of 3 settings"
     assert trial(can, three(FALSE, FALSE, FALSE)).answer == "no"
     assert trial(can, three(FALSE, FALSE, MIXED)).answer == "undecided"
 
@@ -99,6 +101,8 @@ def test_because_needs_an_effect_that_its_control_lacks(trial):
     assert trial(because, measured, control=twins).answer == "yes"
     assert trial(because, measured, control=measured).answer == "not as said"
     assert trial(because, twins, control=twins).answer == "not as said"
+    with pytest.raises(ValueError, match="claim X: 'a' has 10 seeds, and its control 9"):
+        trial(because, measured, control=three(TRUE[:9], FALSE, FALSE))
     verdict = trial(because, measured, control=three(TRUE, FALSE, FALSE))
     assert verdict.answer == "it depends"
     assert "<td>0.100</td>" in verdict_table(verdict.as_json())
@@ -120,6 +124,11 @@ def test_a_sign_is_judged_by_what_it_catches_and_by_false_alarms(trial):
     split = [1, 0, 1, 0, 1]
     assert trial(SIGN, alarms(on, split, off, off)).answer == "undecided"
     assert trial(SIGN, alarms(off, split, off, off)).answer == "no"  # whatever the split one says
+    for odd in ([0.4] * 5, [-1] * 5):  # how loud is not asked
+        with pytest.raises(ValueError, match="'j' needs truth values"):
+            trial(SIGN, alarms(on, odd, off, off))
+    with pytest.raises(ValueError, match="claim X is about a sign, which has no premise"):
+        trial(SIGN, alarms(on, on, off, off), premise={"s": on})
     with pytest.raises(ValueError, match="claim X, sign 's': wanted are alarms for"):
         trial(SIGN, {"s": {"i": on}})
     assert "<td>2 of 2</td><td>0 of 2</td>" in verdict_table(good.as_json())
@@ -131,6 +140,8 @@ def test_what_something_is_is_checked_once(trial):
     assert trial(kind, three(1.0, 1.0, 1.0)).answer == "no"
     with pytest.raises(ValueError, match="'a' needs one value for each of 5 seeds or more"):
         trial(None, three(1.0, 1.0, 1.0))
+    with pytest.raises(ValueError, match=r"'a' needs one number, not an array of shape \(10,\)"):
+        trial(kind, three([0.0] * 9 + [1.0], 0.0, 0.0))  # nine tenths are not enough here
 
 
 @pytest.mark.parametrize(
@@ -154,14 +165,23 @@ def test_also_must_be_true_as_well(trial):
         trial(None, three(TRUE, TRUE, TRUE), also=three(blue, blue, blue))
     with pytest.raises(ValueError, match="one truth value for each of 10 seeds"):
         trial(fields, three(TRUE, TRUE, TRUE), also=three([True], blue, blue))
+    for odd in (0.3, np.nan):  # both would be true to Python
+        with pytest.raises(ValueError, match="'a' needs truth values, not"):
+            trial(fields, three(TRUE, TRUE, TRUE), also=three([odd] * 10, blue, blue))
 
 
 def test_where_the_premise_fails_a_setting_is_silent_and_not_counted(trial):
     verdict = trial(None, three(TRUE, FALSE, FALSE), premise={"b": [False] * 10, "c": [True] * 10})
     assert [s.answer for s in verdict.settings] == [True, "silent", False]
     assert (verdict.answer, verdict.holding, verdict.tried) == ("usually", 1, 2)
+    split = trial(None, three(TRUE, TRUE, TRUE), premise={"c": [True] * 5 + [False] * 5})
+    assert split["c"] is None
     nowhere = {name: [False] * 10 for name in "abc"}
-    assert trial(None, three(TRUE, TRUE, TRUE), premise=nowhere).answer == "undecided"
+    silent = trial(None, three(TRUE, TRUE, TRUE), premise=nowhere)
+    assert (silent.answer, silent.effect) == ("undecided", {"text": "none to be seen"})
+    assert "<td>silent</td>" in silent._card()
+    with pytest.raises(KeyError):
+        silent["z"]
     with pytest.raises(ValueError, match="premise of 'z', which is no setting"):
         trial(None, three(TRUE, TRUE, TRUE), premise={"z": [True] * 10})
 
@@ -189,10 +209,23 @@ def test_a_value_cut_off_before_the_bound_decides_nothing(trial, cut, bound, val
     assert word in verdict.effect["text"]
 
 
+@pytest.mark.parametrize("value", [0.1, 0.9])
+def test_what_is_false_wherever_a_cut_off_value_lies_is_false(trial, value):
+    fields = dict(also="it is blue", more_than=["a"])
+    blue = [True] * 10
+    verdict = trial(fields, three([value] * 10, TRUE, TRUE), also=three([False] * 10, blue, blue))
+    assert verdict["a"] is False
+    fields = dict(kind="because", control="its twin", more_than=["a"])
+    verdict = trial(fields, three([value] * 10, TRUE, TRUE), control=three(TRUE, FALSE, FALSE))
+    assert verdict["a"] is False
+
+
 def test_what_repeats_another_setting_counts_once(trial):
     fields = dict(repeats={"b": "a"}, recorded=["c"])
     verdict = trial(fields, three(TRUE, TRUE, FALSE))
     assert (verdict.holding, verdict.tried) == (1, 2)
+    with pytest.raises(ValueError, match="claim X: 'b' is said to repeat 'a' and answers other"):
+        trial(fields, three(TRUE, FALSE, FALSE))
     table = verdict_table(verdict.as_json())
     assert "b <small>(the same as a)</small>" in table
     assert "c <small>(from a record)</small>" in table
@@ -203,6 +236,17 @@ def test_what_repeats_another_setting_counts_once(trial):
     [
         (dict(kind=None), "kind, one of always, can, .*; it has None"),
         (dict(kind="often"), "kind, one of .*; it has 'often'"),
+        (dict(undecide=["a"]), "no field 'undecide'; a rule has quantity, .*undecided"),
+        (dict(usual="ab"), "usual as a list of names, each once; it has 'ab'"),
+        (dict(fails=["a", "a"]), "fails as a list of names, each once"),
+        (dict(fails=["a"], silent=["a"]), "each setting in one of fails, .*; 'a' is in two"),
+        (dict(more_than=["a"], less_than=["a"]), "each setting in one of more_than, less_than"),
+        (dict(repeats={"a": "a"}), "repeats to name what counts; 'a' itself repeats another"),
+        (dict(repeats={"a": "b", "b": "a"}), "repeats to name what counts"),
+        (dict(wording=None), "wording; it has none"),
+        (dict(at_least="0.5"), "one finite bound"),
+        (dict(at_least=True), "one finite bound"),
+        (dict(ill=["i"]), "ill for a sign only"),
         (dict(kind="credit"), "no rule for a credit"),
         (dict(because=None), "because, why the bound stands where it does; it has none"),
         (dict(quantity=""), "quantity; it has none"),
@@ -218,6 +262,10 @@ def test_what_repeats_another_setting_counts_once(trial):
         (dict(more_than=["z"]), "only settings .* 'z' is neither"),
         (dict(repeats={"a": "z"}), "only settings .* 'z' is neither"),
         (SIGN | dict(ill=[]), "for a sign ill and healthy"),
+        (SIGN | dict(ill=["i", "h"]), "for a sign ill and healthy, .* each in one"),
+        (SIGN | dict(healthy=["h", "h"]), "healthy as a list of names, each once"),
+        (SIGN | dict(also="it is blue"), "no also for a sign"),
+        (SIGN | dict(more_than=["s"]), "no more_than for a sign"),
         (SIGN | dict(recall_at_least=None), "recall_at_least and false_alarms_at_most"),
         (SIGN | dict(recall_at_least=2), ".* both shares from 0 to 1"),
     ],
@@ -304,9 +352,13 @@ def test_a_trial_is_announced_in_one_line(trial, monkeypatch):
 
 def test_another_lesson_has_its_own_rule_on_a_claim(trial):
     opinion = dict(quantity="accuracy", at_least=0.9, usual=["d"], stress=[])
-    fields = dict(opinions={"recall": opinion})
-    trial(fields, three(TRUE, TRUE, TRUE))
-    assert decide("X/recall", {"d": TRUE}).answer == "yes"
+    opinion |= dict(because="Nine of ten is a lot.", says="It does.")
+    fields = dict(opinions={"recall": opinion}, also="it is blue", fails=["c"], at_init=True)
+    blue = {name: [True] * 10 for name in "abc"}
+    trial(fields, three(TRUE, TRUE, TRUE), also=blue)
+    assert decide("X/recall", {"d": TRUE}).answer == "yes"  # not by what the other rule asks
+    assert not rule("X/recall").at_init
+    assert (rule("X/recall").kind, rule("X/recall").wording) == ("always", "A is B.")
     assert decide("X/recall", {"d": [0.8] * 5}).answer == "no"
     with pytest.raises(ValueError, match="claim X has no opinion 'y'; choose one of: recall"):
         rule("X/y")

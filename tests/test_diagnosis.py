@@ -84,6 +84,28 @@ def test_sigmoids_are_blamed_on_their_slope_and_small_weights_on_the_weights(bat
     assert small.evidence["decades lost"] == pytest.approx(np.log10(gradient[-1] / gradient[0]))
 
 
+class FourSigmoids(nn.Module):
+    """4σ(z), written with tanh."""
+
+    def forward(self, z):
+        return 2 + 2 * torch.tanh(z / 2)
+
+
+def test_one_network_written_in_two_ways_is_said_to_have_one_fault(batches):
+    one, other = deep(nn.Sigmoid), deep(FourSigmoids)
+    other.load_state_dict(one.state_dict())
+    with torch.no_grad():
+        for layer in other[2::2]:
+            layer.weight /= 4
+        assert classify(one, batches[0]) == pytest.approx(float(classify(other, batches[0])))
+    found, again = (diagnose(model, classify, batches) for model in (one, other))
+    assert (found.cause, again.cause) == ("activation", "weight scale")
+    assert found.said == again.said == "activation × weight scale"
+    for words in (found, again):
+        assert "activation and the weights together" in words.reason
+        assert words.remedy.startswith("weights rescaled layer by layer, which helped here; or ")
+
+
 @pytest.mark.parametrize("layer", ["2", "4", "6"])
 def test_one_bad_layer_is_named(batches, layer):
     model = deep(nn.ReLU, layers=5, scale=2**0.5)
@@ -474,7 +496,7 @@ def test_what_is_said_in_text_and_table():
     learnt = {"as it is": -0.2, "a rate of 1 < 2": 0.914}
     found = Diagnosis("gradient", "Why.", "activation", tuple("abcdef"), {"learnt": learnt}, "Try.")
     rows = {
-        "verdict": "gradient: activation",
+        "verdict": "gradient: activation × weight scale",
         "reason": "Why.",
         "where": "a, b, c, d and 2 more",
         "learnt": "as it is 0%; a rate of 1 < 2 91% of the blind loss",
@@ -597,7 +619,7 @@ def trained(model, batches, steps, rate=0.01, every=10):
 
 
 def test_the_watch_warns_of_a_starved_network_once(batches):
-    with pytest.warns(UserWarning, match="path is at fault") as caught:
+    with pytest.warns(UserWarning, match="at fault .activation × weight scale") as caught:
         watch = trained(deep(nn.Sigmoid), batches, 200)
     assert len(caught) == 1
     assert (watch.diagnosis().verdict, watch.diagnosis().cause) == ("gradient", "activation")

@@ -55,6 +55,7 @@ def test_data_in_the_html_are_the_states_in_order():
     data = json.loads(data)
     assert data["controls"] == [["depth", [5, 10]], ["init", ["he", "<b>"]]]
     assert data["start"] == [1, 0]
+    assert data["gradients"] is True
     sentence, predicted, median, below, above = data["states"][1]  # depth 5, init <b>
     assert sentence == "</script>"
     assert predicted == [1.18] * 4 == median
@@ -153,3 +154,34 @@ def test_plots_leave_the_reader_s_settings_alone():
     plots.panels("a", x="x", y="y")
     assert plt.rcParams == before
     plt.close("all")
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("gradients", [True, False])
+def test_states_are_named_beside_what_is_next_to_the_loss(browser, gradients):
+    values = np.array([[0.1, 0.11, 9.9, 10, 1]])  # layer 5 is next to the loss
+    states = {(5,): State(7 * values, np.ones(5), "", ""), (6,): State(values, np.ones(5), "", "")}
+    keywords = dict(controls={"depth": [5, 6]}, states=states, start=(5,), value="v")
+    shown = SliderFigure(**keywords, position="layer", quantity="RMS δ", gradients=gradients)
+    page = browser.new_page()
+    page.set_content(shown._repr_mimebundle_()["text/html"])
+    names = ["starved", "fed", "fed", "exploding", "fed"] if gradients else ["fed"] * 5
+    for kind in ("rect", "circle.point"):
+        found = page.locator(kind).evaluate_all(
+            "all => all.map((one) => one.getAttribute('class').split(' ').at(-1))"
+        )
+        assert found == names
+    assert page.get_by_text("exploding: ten times").count() == gradients
+    page.close()
+
+
+@pytest.mark.browser
+def test_a_page_may_have_several_figures(browser, tmp_path):
+    html = "".join(figure()._repr_mimebundle_()["text/html"] for _ in range(3))
+    (tmp_path / "page.html").write_text(f"<!doctype html><meta charset='utf-8'>{html}", "utf-8")
+    page, troubles = browser.new_page(), []
+    page.on("pageerror", lambda error: troubles.append(error))
+    page.goto((tmp_path / "page.html").as_uri())
+    assert page.locator("circle.point").count() == 3 * 4
+    assert troubles == []
+    page.close()

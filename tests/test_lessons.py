@@ -54,27 +54,34 @@ def test_setup_cell_is_the_same_everywhere(path):
             yield f"its first cell has no {word}"
 
 
+def judged_in(lesson):
+    """The claims that a lesson decides, and those on which it has another opinion."""
+    for claim, entry in all_claims().items():
+        if entry.get("lesson") == lesson:
+            yield claim
+        for name, opinion in entry.get("opinions", {}).items():
+            if opinion["lesson"] == lesson:
+                yield f"{claim}/{name}"
+
+
 @every_lesson
-def test_claims_that_a_lesson_owns_have_their_verdict_in_it(path):
-    owned = {claim for claim, entry in all_claims().items() if entry.get("lesson") == name_of(path)}
+def test_claims_that_a_lesson_decides_have_their_verdict_in_it(path):
     shown = [each for cell in code(read(path)) for each in data(cell)]
-    yield from owned - {each[VERDICT_MIME]["claim"] for each in shown if VERDICT_MIME in each}
+    found = [each[VERDICT_MIME]["claim"] for each in shown if VERDICT_MIME in each]
+    if sorted(found) != sorted(judged_in(name_of(path))):
+        yield f"it shows verdicts on {found}"
 
 
 @every_lesson
-def test_rules_come_before_anything_that_is_measured(path):
-    """Before every picture, figure with sliders and verdict."""
-    seen = ""
+def test_a_claim_is_announced_before_it_is_decided(path):
+    announced = ""
     for cell in code(read(path)):
         for shown in data(cell):
-            if VERDICT_MIME in shown:
-                seen = seen or "a verdict"
-            elif "image/png" in shown or "<vg-slider-" in shown.get("text/html", ""):
-                seen = seen or "a figure"
-        if seen and re.search(r"\bRule\(", cell.source):
-            yield f"a rule stands behind {seen}: {cell.source[:60]!r}"
-    if seen and not any(re.search(r"\bRule\(", cell.source) for cell in code(read(path))):
-        yield "no rule was found"
+            text = shown.get("text/plain", "")
+            announced += text if text.startswith("On trial: ") else ""
+            claim = shown.get(VERDICT_MIME, {}).get("claim")
+            if claim and f"On trial: {claim}." not in announced:
+                yield f"{claim} is decided before on_trial says that it will be"
 
 
 @every_lesson

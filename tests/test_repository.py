@@ -210,3 +210,15 @@ def test_no_debris_is_tracked(root):
     tracked = subprocess.check_output(["git", "-C", str(root), "ls-files"], text=True)
     assert not re.search(r"(^|/)(_build|\.venv|__pycache__|\.ipynb_checkpoints)/", tracked)
     assert "shared/" not in tracked
+
+
+def test_where_a_claim_is_said_to_be_treated_it_is(root, extension):
+    claims = tomllib.loads((root / "vglib" / "claims.toml").read_text())
+    treated = {name: claim["treated"] for name, claim in claims.items() if "treated" in claim}
+    assert treated
+    for name, place in treated.items():
+        assert "lesson" not in claims[name], name
+        chapter, _, anchor = place.partition("#")
+        text = (root / "book" / f"{chapter}.md").read_text(encoding="utf-8")
+        found = {extension.slug(title) for title in re.findall(r"^##+ (.*)$", text, re.MULTILINE)}
+        assert not anchor or anchor in found, name

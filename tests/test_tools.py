@@ -43,6 +43,8 @@ MODULES = {
 }
 CLAIMS = """[C1]
 wording = "It vanishes."
+at_least = 0.5
+usual = ["sigmoid"]
 source = "somebody"
 [C2]
 wording = "It explodes."
@@ -119,9 +121,11 @@ STALE = {
     "what a module imports": ("vglib/checks.py", "positive = 1", "positive = 2"),
     "a module by its dotted name": ("vglib/monitor.py", "return 1", "return 2"),
     "the wording of a claim on trial": ("vglib/claims.toml", "It vanishes.", "Not so."),
+    "the bound of a claim on trial": ("vglib/claims.toml", "0.5", "0.6"),
+    "a setting of a claim on trial": ("vglib/claims.toml", "sigmoid", "tanh"),
     "a record": ("vglib/records/run.json", "{}", "{ }"),
     "the pin of a package that it imports": ("requirements.txt", "2.13.0", "2.13.1"),
-    "a bound": ("lessons/causes/one.ipynb", "at_least=0.5", "at_least=0.6"),
+    "an argument": ("lessons/causes/one.ipynb", "at_least=0.5", "at_least=0.6"),
     "the base seed": ("lessons/causes/one.ipynb", '\\"0\\"', '\\"1\\"'),
     "an output by hand": ("lessons/causes/one.ipynb", '"seed 0 1', '"seed 0 2'),
 }

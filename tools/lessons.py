@@ -31,7 +31,7 @@ from tqdm import tqdm
 
 from tools import keys, outputs
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = TOOLS = Path(__file__).resolve().parents[1]  # from TOOLS the book's extension imports tools
 SOURCE = ROOT / "_build" / "source"
 BOOK_FILES = [
     "_config.yml",
@@ -273,7 +273,8 @@ def book(*, fresh, fail_if_stale=False):
         str(SOURCE),
     ]
     command += ["--path-output", str(ROOT), "--warningiserror", "--quiet"]
-    done = subprocess.run(command, cwd=SOURCE)
+    path = os.pathsep.join([str(TOOLS), *filter(None, [os.environ.get("PYTHONPATH")])])
+    done = subprocess.run(command, cwd=SOURCE, env=os.environ | {"PYTHONPATH": path})
     if done.returncode != 0:
         sys.exit("The book was not built.")
     print(f"The book is at {ROOT / '_build' / 'html' / 'index.html'}")

@@ -31,11 +31,14 @@ ANSWERS = {  # a word, its mark, and what it says
     "yes": ("✓", "true in all settings that were tried"),
     "usually": ("✓", "true in all usual settings, not in all others"),
     "it can": ("✓", "seen in at least one setting"),
-    "it depends": ("◐", "true in some usual settings, false in others"),
+    "it depends": ("◐", "true in some usual settings, false or undecided in others"),
     "not usually": ("✗", "false in all usual settings, not in all others"),
     "not as said": ("✗", "the cause that it names is not the cause in usual settings"),
     "no": ("✗", "false in all settings that were tried"),
-    "undecided": ("?", "the seeds disagree, or a longer run could still tell"),
+    "undecided": (
+        "?",
+        "the seeds disagree, or a longer run could still tell",
+    ),
     "not tested": ("–", "no lesson has tried it"),
 }
 SO = {True: "true", False: "false", None: "undecided"}
@@ -46,6 +49,11 @@ FIELDS = (  # of a rule; a claim has others beside them
     *("usual", "stress", "at_init", "more_than", "less_than", "repeats", "recorded"),
     *("says", "fails", "undecided", "silent"),
 )
+FOR_A_SIGN = ("ill", "healthy", "recall_at_least", "false_alarms_at_most")
+OF_THE_CLAIM = ("part", "short", "wording", "kind", "source")
+BESIDE = (*OF_THE_CLAIM, "lesson", "treated", "answer", "place", "history", "opinions")
+LISTS = ("ill", "healthy", "usual", "stress", "more_than", "less_than", "recorded")
+LISTS += ("fails", "undecided", "silent")
 
 
 @cache
@@ -177,7 +185,9 @@ def rule(name):
             f"claim {claim} has no opinion {opinion!r}; choose one of: "
             f"{', '.join(found.get('opinions', {})) or 'none'}"
         )
-    return check_rule(name, found | where)
+    if opinion:  # it is about the same words, by a rule of its own
+        where = {field: found[field] for field in OF_THE_CLAIM if field in found} | where
+    return check_rule(name, where)
 
 
 def check_rule(name, claim):
@@ -191,19 +201,28 @@ def check_rule(name, claim):
         wants(f"kind, one of {', '.join(KINDS)}; it has {kind!r}")
     if kind == "credit":
         wants("no rule for a credit: it is judged by its source, with answer and place")
-    for field in ("quantity", "because", "says"):
+    if astray := set(claim) - {*FIELDS, *BESIDE}:
+        wants(f"no field {min(astray)!r}; a rule has {', '.join(FIELDS)}")
+    if astray := [f for f in LISTS if not _is_list_of_names(claim.get(f, []))]:
+        wants(f"{astray[0]} as a list of names, each once; it has {claim[astray[0]]!r}")
+    for field in ("short", "wording", "quantity", "because", "says"):
         if not claim.get(field):
             what = {"because": "because, why the bound stands where it does"}.get(field, field)
             wants(f"{what}; it has none")
     bounds = [claim[b] for b in ("at_least", "at_most") if b in claim]
     if kind == "sign":
-        limits = [claim.get(f, math.nan) for f in ("recall_at_least", "false_alarms_at_most")]
-        if bounds or not all(0 <= limit <= 1 for limit in limits):
+        limits = [claim.get(f) for f in ("recall_at_least", "false_alarms_at_most")]
+        if bounds or not all(_is_number(limit) and 0 <= limit <= 1 for limit in limits):
             wants("recall_at_least and false_alarms_at_most for a sign, both shares from 0 to 1")
-        if not claim.get("ill") or not claim.get("healthy"):
-            wants("for a sign ill and healthy, the situations that it is tried on")
-    elif len(bounds) != 1 or not math.isfinite(bounds[0]):
+        ill, healthy = claim.get("ill", []), claim.get("healthy", [])
+        if not ill or not healthy or {*ill} & {*healthy}:
+            wants("for a sign ill and healthy, the situations that it is tried on, each in one")
+        if astray := [f for f in ("also", "more_than", "less_than") if claim.get(f)]:
+            wants(f"no {astray[0]} for a sign")
+    elif len(bounds) != 1 or not _is_number(bounds[0]):
         wants(f"one finite bound, at_least or at_most; it has {bounds or 'none'}")
+    elif astray := [f for f in FIELDS if f in FOR_A_SIGN and f in claim]:
+        wants(f"{astray[0]} for a sign only")
     if kind == "more" and bounds[0] not in (0, 1):
         wants(
             "for 'more' the bound at which there is no difference, 1 for a ratio or 0 for a "
@@ -219,9 +238,24 @@ def check_rule(name, claim):
         marked += claim.get(field, [])
     if astray := [setting for setting in marked if setting not in tried]:
         wants(f"only settings that are usual or stress; {astray[0]!r} is neither")
+    for fields in (("fails", "undecided", "silent"), ("more_than", "less_than")):
+        listed = [setting for field in fields for setting in claim.get(field, [])]
+        if astray := [setting for setting in listed if listed.count(setting) > 1]:
+            wants(f"each setting in one of {', '.join(fields)}; {astray[0]!r} is in two")
+    if astray := [s for s in claim.get("repeats", {}).values() if s in claim["repeats"]]:
+        wants(f"repeats to name what counts; {astray[0]!r} itself repeats another")
     given = {field: claim[field] for field in FIELDS if field in claim}
     given = {k: tuple(v) if isinstance(v, list) else v for k, v in given.items()}
     return Rule(name, kind, claim["wording"], claim["short"], **{"repeats": {}} | given)
+
+
+def _is_number(value):
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _is_list_of_names(value):
+    is_list = isinstance(value, list | tuple) and all(isinstance(name, str) for name in value)
+    return is_list and len(set(value)) == len(value)
 
 
 def on_trial(*names):
@@ -295,7 +329,7 @@ class Verdict:
         return [s for s in self.settings if s.answer != SILENT and s.name not in repeated]
 
     def __getitem__(self, name):
-        return next(s for s in self.settings if s.name == name).answer
+        return {s.name: s.answer for s in self.settings}[name]
 
     def __str__(self):
         return f"{self.rule.claim}: {self.answer}"
@@ -303,11 +337,14 @@ class Verdict:
     @property
     def effect(self):
         """How large, in the usual settings: numbers by name, and in words under ``text``."""
-        usual = [s for s in self.settings if s.is_usual and s.answer != SILENT]
-        usual = usual or [s for s in self.settings if s.answer != SILENT]
+        spoken = [s for s in self.settings if s.answer != SILENT]
+        usual = [s for s in spoken if s.is_usual] or spoken
+        if not usual:
+            return {"text": "none to be seen"}
         if self.rule.kind == "can":
             seen, of = sum(s.answer is True for s in usual), len(usual)
-            return {"seen": seen, "of": of, "text": f"in {seen} of {of} usual settings"}
+            text = f"in {seen} of {of} {'usual ' * usual[0].is_usual}settings"
+            return {"seen": seen, "of": of, "text": text}
         if self.rule.kind == "sign":
             caught = [s.numbers["caught"] for s in usual]
             cried = [s.numbers["false_alarms"] for s in usual]
@@ -395,8 +432,8 @@ def decide(claim, measured, *, also=None, control=None, premise=None):
     Within a setting nine tenths of the seeds must agree. ``also`` (a further requirement),
     ``premise`` (what the claim presupposes: where it fails, the setting is silent) map settings to
     one truth value per seed, ``control`` to one value per seed, which must not pass. For a sign
-    ``measured`` maps each sign to situation → whether it alarms, per seed; for what something *is*,
-    each setting to one number.
+    ``measured`` maps each sign to situation → whether it alarms, one truth value per seed; for what
+    something *is*, each setting to one number.
 
     Raises ValueError unless exactly the settings of the rule are given, with five seeds or more.
     """
@@ -414,6 +451,8 @@ def decide(claim, measured, *, also=None, control=None, premise=None):
                 if wanted
                 else f"claim {claim} has a rule without {what}"
             )
+    if premise and law.kind == "sign":
+        raise ValueError(f"claim {claim} is about a sign, which has no premise")
     if astray := set(premise or {}) - set(tried):
         raise ValueError(f"claim {claim}: premise of {min(astray)!r}, which is no setting")
     settings = []
@@ -422,25 +461,37 @@ def decide(claim, measured, *, also=None, control=None, premise=None):
             answer, numbers = _decide_sign(law, name, measured[name])
         else:
             values = _seeds(law, name, measured[name])
-            true = law.passes(values)
+            passes = law.passes(values)
             numbers = dict(zip(("median", "low", "high"), _quantiles(values), strict=True))
+            rest = np.ones(len(values), dtype=bool)
             if also:
-                true = true & _truths(name, also[name], values)
+                rest = rest & _truths(name, also[name], values)
             if control:
                 compared = _seeds(law, name, control[name])
-                true = true & ~law.passes(compared)
+                if len(compared) != len(values):
+                    raise ValueError(
+                        f"claim {claim}: {name!r} has {len(values)} seeds, and its control "
+                        f"{len(compared)}"
+                    )
+                rest = rest & ~law.passes(compared)
                 numbers["control"] = _quantiles(compared)[0]
-            answer = _agreed(true)
-            # A value that was cut off may lie beyond the bound: above it, or below it.
+            # A value that was cut off may lie beyond the bound. Is the answer the same if it does?
             upward = law.at_least is not None
-            if name in law.more_than and answer is not upward:
-                answer = None
-            if name in law.less_than and answer is upward:
-                answer = None
+            may = passes | (name in (law.more_than if upward else law.less_than))
+            must = passes & (name not in (law.less_than if upward else law.more_than))
+            answer, other = _agreed(may & rest), _agreed(must & rest)
+            answer = answer if answer is other else None
             if premise and name in premise:
-                answer = answer if _agreed(_truths(name, premise[name], values)) else SILENT
+                occurs = _agreed(_truths(name, premise[name], values))
+                answer = {True: answer, False: SILENT, None: None}[occurs]
         settings.append(Setting(name, name in law.usual, answer, numbers, _marks(law, name)))
-    return Verdict(law, tuple(settings))
+    verdict = Verdict(law, tuple(settings))
+    for name, other in law.repeats.items():
+        if verdict[name] != verdict[other]:
+            raise ValueError(
+                f"claim {claim}: {name!r} is said to repeat {other!r} and answers otherwise"
+            )
+    return verdict
 
 
 def _decide_sign(law, sign, alarms):
@@ -449,7 +500,10 @@ def _decide_sign(law, sign, alarms):
             f"claim {law.claim}, sign {sign!r}: wanted are alarms for the situations "
             f"{[*law.ill, *law.healthy]}, not {list(alarms)}"
         )
-    seen = {name: _agreed(_seeds(law, name, values) > 0) for name, values in alarms.items()}
+    seen = {
+        name: _agreed(_truths(name, values, _seeds(law, name, values)))
+        for name, values in alarms.items()
+    }
     best, worst = [], []  # an undecided situation counts for the sign, and against it
     for for_it, against in ((best, False), (worst, True)):
         recall = np.mean([seen[n] is True or (seen[n] is None and not against) for n in law.ill])
@@ -467,10 +521,11 @@ def _decide_sign(law, sign, alarms):
 
 def _seeds(law, name, values):
     values = np.atleast_1d(np.asarray(values, dtype=float))
-    wanted = 1 if law.kind == "is" else SEEDS_NEEDED
-    if values.ndim != 1 or len(values) < wanted:
+    if law.kind == "is" and values.shape != (1,):
+        raise ValueError(f"{name!r} needs one number, not an array of shape {values.shape}")
+    if law.kind != "is" and (values.ndim != 1 or len(values) < SEEDS_NEEDED):
         raise ValueError(
-            f"{name!r} needs one value for each of {wanted} seeds or more, "
+            f"{name!r} needs one value for each of {SEEDS_NEEDED} seeds or more, "
             f"not an array of shape {values.shape}"
         )
     if not np.isfinite(values).all():
@@ -479,13 +534,15 @@ def _seeds(law, name, values):
 
 
 def _truths(name, given, values):
-    given = np.asarray(given, dtype=bool)
+    given = np.asarray(given, dtype=float)
     if given.shape != values.shape:
         raise ValueError(
             f"{name!r} needs one truth value for each of {len(values)} seeds, "
             f"not an array of shape {given.shape}"
         )
-    return given
+    if not np.isin(given, (0, 1)).all():
+        raise ValueError(f"{name!r} needs truth values, not {given}")
+    return given == 1
 
 
 def _agreed(truths):

@@ -53,9 +53,17 @@ VERDICTS = {
     "optimizer epsilon": "other",
     "weight decay": "other",
 }
+# Slope and weights are two descriptions of one network: c·φ with weights W/c is φ with W. Which of
+# the two causes is found tells how the code is written, so that both are called by one name.
+PAIR = "activation × weight scale"
+SAID = {"activation": PAIR, "weight scale": PAIR}
+_EITHER = (
+    "weights at the scale that the activation needs (He for ReLU, orthogonal for tanh), "
+    "or another activation with its own weights; either can make up for the other"
+)
 ADVICE = {
-    "activation": "an activation with slope 1 at zero (tanh, ReLU, GELU) and its own init",
-    "weight scale": "weights that keep signals at their size: He for ReLU, orthogonal for tanh",
+    "activation": _EITHER,
+    "weight scale": _EITHER,
     "saturation": "smaller weights or inputs, or normalisation before the activation",
     "dead units": "biases of zero and He init, or leaky ReLU",
     "depth": "skip connections, or normalisation with weights at the critical scale",
@@ -133,9 +141,11 @@ class Diagnosis:
     """What `diagnose` found; it prints as text, and in a notebook as a table with a picture.
 
     ``verdict``: healthy, gradient (the gradient's path is at fault), other (something else is), or
-    abstain. ``reason``: why, in words. ``cause``: a key of `ADVICE`, or None. ``where``: names of
-    modules, the likeliest first, or a range of lags. ``evidence``: the numbers that decided.
-    ``remedy``: what to try. ``trial``: losses by step as it is, and with the change that was tried.
+    abstain. ``reason``: why, in words. ``cause``: a key of `ADVICE`, or None; "activation" and
+    "weight scale" are one cause, called by what is the larger term in the code as it is written.
+    ``where``: names of modules, the likeliest first, or a range of lags. ``evidence``: the numbers
+    that decided. ``remedy``: what to try, and what has helped. ``trial``: losses by step as it is,
+    and with the change that was tried.
     """
 
     verdict: str
@@ -146,9 +156,14 @@ class Diagnosis:
     remedy: str | None = None
     trial: dict = field(default_factory=dict)
 
+    @property
+    def said(self):
+        """The cause as it is said, or the verdict where there is none."""
+        return SAID.get(self.cause, self.cause) or self.verdict
+
     def _rows(self):
         """What there is to say, as (heading, text)."""
-        yield "verdict", self.verdict + (f": {self.cause}" if self.cause else "")
+        yield "verdict", self.verdict + (f": {self.said}" if self.cause else "")
         yield "reason", self.reason
         if isinstance(self.where, range):
             yield "where", f"lags {self.where.start} to {self.where.stop - 1}"
@@ -342,6 +357,9 @@ class _Examination:
         """What a trial learnt, as a share of what the best one did."""
         return self._learnt(self.tried[name]) / self._best()
 
+    def _helped(self, name):
+        return self._best() >= NOTICED and self._share(name) > ENOUGH
+
     # Trials.
 
     def _try_all(self):
@@ -395,12 +413,11 @@ class _Examination:
     # Rules.
 
     def _accuse(self):
-        helped = self._best() >= NOTICED
-        helpers = {name for name in self.remedies if helped and self._share(name) > ENOUGH}
+        helpers = {name for name in self.remedies if self._helped(name)}
         # A vanished gradient falls below ε as well: then ε is no more than a symptom.
-        starved = "path" in helpers and self.path and self.path.lost > LOST
+        vanished = "path" in helpers and self.path and self.path.lost > LOST
         for cause in ("low precision", "weight decay", "optimizer epsilon", "data"):
-            if cause in helpers and not (cause == "optimizer epsilon" and starved):
+            if cause in helpers and not (cause == "optimizer epsilon" and vanished):
                 return self._is(cause, trial=cause)
         if self.body.halves and self.plain.unmoved > 0.5:
             share = f"{self.plain.unmoved:.0%} of the weights do not move"
@@ -525,15 +542,17 @@ class _Examination:
 
     def _reason(self, cause):
         path, lost = self.path, max(map(abs, self.by_lag.values()), default=0.0)
+        to = " to the activation and the weights together" if cause in SAID else ""
         if cause in ("recurrent factor", "forget gate") or (cause == "activation" and self.by_lag):
-            return f"Over the time steps the gradient loses {lost:.0f} decades."
+            return f"Over the time steps the gradient loses {lost:.0f} decades{to}."
         if cause == "explosion":
             grown = max(lost, path.growth if path else 0.0)
             return f"On its way the gradient grows by {grown:.0f} decades."
         if cause in ("activation", "weight scale", "dead units", "depth") and path:
             if path.delta[0] == 0:
                 return "Nothing of the gradient arrives at the first layer."
-            return f"On its way to the first layer the gradient loses {path.lost:.1f} decades."
+            lost = f"{path.lost:.1f} decades{to}"
+            return f"On its way to the first layer the gradient loses {lost}."
         return REASONS.get(cause, "The gradient gets through; what it is used for does not work.")
 
     def _words(self, name):
@@ -560,6 +579,8 @@ class _Examination:
         if trial in self.remedies:
             losses[self.remedies[trial].words] = self.tried[trial].losses.tolist()
         remedy = ADVICE[cause] if cause else None
+        if cause and trial in self.remedies and self._helped(trial):
+            remedy = f"{self.remedies[trial].words}, which helped here; or {remedy}"
         return Diagnosis(verdict, reason, cause, where, self.evidence, remedy, losses)
 
 
@@ -600,7 +621,7 @@ class _Path:
 
     @property
     def lost(self):
-        """Decades lost from the top to the bottom."""
+        """Decades lost from where the gradient is largest to the bottom."""
         return float(self.reach[-1] - self.reach[0])
 
     @property
@@ -646,6 +667,8 @@ class _Path:
 
     def fault(self, gains):
         """The cause of what is lost, and the names of the layers where most is lost.
+
+        "activation" and "weight scale" are one cause, which `SAID` calls by one name.
 
         Between layer l+1 and layer l the gradient passes W_{l+1} and φ'(z_l), so the decades lost
         are the sum of those lost to the weights and to the slope. ``gains`` are those of the
@@ -738,5 +761,6 @@ class Watch(Monitor):
             return Diagnosis(
                 "abstain", "The loss does not fall, and the path is open.", evidence=evidence
             )
-        reason = f"The loss does not fall, and the gradient's path is at fault ({cause})."
+        said = SAID.get(cause, cause)
+        reason = f"The loss does not fall, and the gradient's path is at fault ({said})."
         return Diagnosis("gradient", reason, cause, names, evidence, ADVICE[cause])

@@ -1,6 +1,12 @@
 (() => {
   const TAG = "VG-SLIDER";
   if (customElements.get(TAG)) return;
+  // Hollow, filled, or filled with a ring: told apart without colours as well.
+  const point = (state, x, y, r, kind = "point") =>
+    `<circle class="${kind} ${state}" cx="${x}" cy="${y}" r="${r}"/>` +
+    (state === "exploding" ? `<circle class="ring" cx="${x}" cy="${y}" r="${r + 2.5}"/>` : "");
+  const dot = (state) =>
+    `<svg class="dot" width="16" height="16" aria-hidden="true">${point(state, 8, 8, 4, "key")}</svg>`;
   const STYLE = `
     :host { display: block; max-width: 46rem; margin: 1rem auto; color: inherit; }
     form { display: flex; flex-wrap: wrap; gap: .5rem 1.5rem; align-items: end; margin: 0; }
@@ -12,12 +18,23 @@
     input { width: 100%; margin: 0; accent-color: #d55e00; }
     :focus-visible { outline: 3px solid #0072b2; outline-offset: 2px; }
     svg { display: block; max-width: 100%; margin: auto; font: 13px sans-serif; }
+    .dot { display: inline; vertical-align: middle; }
     p { font-size: 1.1rem; min-height: 4.6em; margin: .2rem 0; text-align: start; }
     ul { list-style: none; display: flex; flex-wrap: wrap; gap: 0 1.5rem; padding: 0; margin: 0;
          font-size: .9rem; }
+    .starved { fill: var(--vg-starved, #2b6cb0); stroke: var(--vg-starved, #2b6cb0);
+               fill-opacity: 0; stroke-width: 1.5; }
+    rect.starved { stroke-dasharray: 3 2; }
+    .fed { fill: var(--vg-fed, #3aa387); }
+    .exploding { fill: var(--vg-exploding, #9c3600); }
+    .ring { fill: none; stroke: var(--vg-exploding, #9c3600); stroke-width: 1.5; }
     i { display: inline-block; width: 1.5rem; border-top: 2px solid; vertical-align: middle; }
     details { text-align: start; }
     summary { min-height: 1.5rem; cursor: pointer; }`;
+
+  // What a layer or a time step is called, beside the one next to the loss.
+  const KEY = `<ul><li>${dot("starved")} starved: at most a tenth of what is next to the loss</li>
+    <li>${dot("fed")} fed</li><li>${dot("exploding")} exploding: ten times that or more</li></ul>`;
 
   // Arrow keys move the slider, not the notebook's cell selection: JupyterLab listens on window.
   for (const type of ["keydown", "keyup"])
@@ -30,8 +47,12 @@
   customElements.define(TAG, class extends HTMLElement {
     connectedCallback() {
       if (this.shadowRoot) return;
-      // The script stands after the element, so its children are already here.
-      this.data = JSON.parse(this.querySelector("script").textContent);
+      // This script stands after the first figure of a page. Of a later one the children are not
+      // here yet while the page is read.
+      const data = this.querySelector("script");
+      if (!data)
+        return void addEventListener("DOMContentLoaded", () => this.connectedCallback(), { once: true });
+      this.data = JSON.parse(data.textContent);
       const root = this.attachShadow({ mode: "open" });
       const controls = this.data.controls.map(([name, choices], i) => {
         const start = this.data.start[i];
@@ -44,8 +65,8 @@
       });
       root.innerHTML = `<style>${STYLE}</style><form>${controls.join("")}</form>
         <div></div><p aria-live="polite"></p>
-        <ul><li><span style="color:#d55e00">●</span> measured: median and range over seeds</li>
-            <li><i></i> ${safe(this.data.line)}</li></ul>
+        <ul><li>points: median and range over seeds</li><li><i></i> ${safe(this.data.line)}</li></ul>
+        ${this.data.gradients ? KEY : ""}
         <details><summary>All settings as a table</summary><slot></slot></details>`;
       this.inputs = [...root.querySelectorAll("input, select")];
       root.querySelector("form").addEventListener("input", () => this.draw());
@@ -56,7 +77,7 @@
     }
 
     draw() {
-      const { controls, states, position, quantity } = this.data;
+      const { controls, states, position, quantity, gradients } = this.data;
       let index = 0;
       this.inputs.forEach((input, i) => {
         const choices = controls[i][1];
@@ -78,6 +99,7 @@
       const from = decade * Math.floor(lowest / decade);
       const x = (log) => left + ((log - from) / (to - from)) * (W - left - right);
       const n = median.length;
+      const name = (got) => got <= -1 ? "starved" : got >= 1 ? "exploding" : "fed";
       const step = (H - top - bottom) / n;
       const y = (i) => H - bottom - (i + 0.5) * step;
       const superscript = (k) => `10<tspan dy="-5" font-size="10">${k}</tspan>`;
@@ -90,14 +112,14 @@
         points="${predicted.map((value, i) => `${x(value).toFixed(1)},${y(i).toFixed(1)}`).join(" ")}"/>`;
       const every = Math.ceil(n / 6);
       median.forEach((value, i) => {
-        marks += `<rect x="${left - 34}" width="22" y="${y(i) - 0.4 * step}" height="${0.8 * step}"
-          fill="none" stroke="currentColor" stroke-width=".8"/>
-          <rect x="${left - 34}" width="22" y="${y(i) - 0.4 * step}" height="${0.8 * step}"
-          fill="#d55e00" opacity="${Math.max(0, Math.min(1, 1 + value / 12)).toFixed(2)}"/>`;
+        // Powers of ten more or less than next to the loss; a starved box fades with them.
+        const got = value - median[n - 1], state = gradients ? name(got) : "fed";
+        marks += `<rect class="${state}" x="${left - 34}" width="22" y="${y(i) - 0.4 * step}" height="${0.8 * step}"
+          ${state === "starved" ? `style="fill-opacity:${Math.max(0, 0.3 + got / 20).toFixed(2)}"` : ""}/>`;
         if (i === 0 || i === n - 1 || ((i + 1) % every === 0 && n - 1 - i > every / 2))
           marks += `<text x="${left - 40}" y="${y(i) + 4}" text-anchor="end">${i + 1}</text>`;
-        marks += `<line x1="${x(value - below[i])}" x2="${x(value + above[i])}" y1="${y(i)}" y2="${y(i)}" stroke="#d55e00" stroke-width="2"/>
-          <circle class="point" cx="${x(value).toFixed(1)}" cy="${y(i).toFixed(1)}" r="${Math.max(2, Math.min(4, step / 2))}" fill="#d55e00"/>`;
+        marks += `<line x1="${x(value - below[i])}" x2="${x(value + above[i])}" y1="${y(i)}" y2="${y(i)}" stroke="currentColor" opacity=".6"/>
+          ${point(state, x(value).toFixed(1), y(i).toFixed(1), Math.max(2, Math.min(4, step / 2)))}`;
       });
       marks += `
         <text x="${left - 23}" y="${top - 18}" text-anchor="middle">loss</text>

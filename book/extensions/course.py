@@ -1,7 +1,6 @@
 """Sphinx extension of the book: the Claims page and its data, lessons' figures in chapters."""
 
 import json
-import re
 from base64 import b64decode
 from collections import Counter
 from hashlib import sha256
@@ -16,21 +15,35 @@ from docutils.statemachine import StringList
 from sphinx.errors import ExtensionError
 from sphinx.util.docutils import SphinxDirective
 
-from vglib.claims import VERDICT_MIME, all_claims, verdict_table
+from tools.confirm import confirmation
+from tools.confirm import read as read_confirmations
+from vglib.claims import (
+    ANSWERS,
+    KINDS,
+    OF_THE_CLAIM,
+    VERDICT_MIME,
+    all_claims,
+    astray,
+    check_rule,
+    explained,
+    verdict_table,
+)
 
 CLAIMS_PAGE = "book/claims"
 PLACEHOLDER = "<!-- every claim -->"
 SHORT = 60  # characters of a claim's short form, so that it fits a row of a table
-ANSWERS = {  # by the answer of a verdict: its word on the page, a mark, what the word says
-    "holds": ("yes", "✓", "true under all conditions that were tried"),
-    "holds when": ("it depends", "◐", "true under some, false under others; the details say which"),
-    "does not hold": ("no", "✗", "false under all conditions that were tried"),
-    "undecided": ("undecided", "?", "the seeds disagree"),
-    None: ("not tested", "–", "no lesson has tried it"),
+SAYS = {  # how the details name the settings that did not say yes
+    "false": "False",
+    "undecided": "Undecided",
+    "silent": "Silent, as what the claim presupposes does not occur there",
 }
-SAYS = {"true": "Holds when", "false": "Does not hold when", "undecided": "Undecided when"}
 FIRST_VERDICT = "First stored verdict: "
 NOTHING, WORDS_ONLY = "nothing", "only the words"  # how an entry begins whose rule was not changed
+CONFIRMED = {  # what the page says of the runs at base seeds that nobody had used
+    True: "Confirmed.",
+    False: "Not confirmed, so read it as undecided.",
+    None: "Not confirmed yet.",
+}
 HISTORIES = {
     NOTHING: "no change recorded",
     WORDS_ONLY: "only words changed after a result",
@@ -66,17 +79,64 @@ def find_verdict(cells, claim):
     raise ExtensionError(f"the lesson that owns claim {claim} stores no verdict on it")
 
 
+def find_credit(name, claim):
+    """What the source says of a credit, in the form of a verdict; None where none was read."""
+    if not {"answer", "place"} & set(claim):
+        return None
+    if missing := [field for field in ("answer", "place", "says") if not claim.get(field)]:
+        raise ExtensionError(
+            f"claim {name} is a credit: vglib/claims.toml wants answer, says and place, where in "
+            f"the source it stands; it has no {missing[0]}"
+        )
+    if claim["answer"] not in ANSWERS:
+        raise ExtensionError(f"claim {name}: its answer must be one of {', '.join(ANSWERS)}")
+    found = dict.fromkeys(("usual", "general"), claim["answer"]) | {"conditions": []}
+    return found | {"answer": claim["answer"], "effect": {"text": ""}}
+
+
 def verdict_on(app, name, claim):
-    """The verdict on a claim and the heading above it; None and None where no lesson tries it."""
+    """The verdict on a claim and the heading above it; None and None where nothing decides it."""
+    check_kind(name, claim)
+    if claim["kind"] == "credit":
+        return find_credit(name, claim), None
     if "lesson" not in claim:
         return None, None
-    return find_verdict(read_lesson(app, claim["lesson"]), name)
+    try:
+        rule = check_rule(name, claim)
+    except ValueError as problem:
+        raise ExtensionError(str(problem)) from problem
+    verdict, heading = find_verdict(read_lesson(app, claim["lesson"]), name)
+    found = astray(rule, {c["name"]: c["answer"] for c in verdict["conditions"]})
+    if found:
+        raise ExtensionError(
+            f"claim {name}: its sentence in vglib/claims.toml was written for another outcome than "
+            f"lesson {claim['lesson']} computed: {'; '.join(found)}"
+        )
+    confirmed = confirmation(verdict, read_confirmations())
+    answer = "undecided" if confirmed.confirmed is False else verdict["answer"]
+    return verdict | {"answer": answer, "rule": rule, "confirmed": confirmed}, heading
+
+
+def opinions_on(app, name, claim):
+    """What other lessons found about a claim: (claim of the opinion, verdict, heading) each."""
+    for opinion, other in claim.get("opinions", {}).items():
+        merged = {k: v for k, v in claim.items() if k in OF_THE_CLAIM} | other
+        yield merged, *verdict_on(app, f"{name}/{opinion}", merged)
 
 
 def slug(heading):
     """The anchor that MyST gives a heading: GitHub's rule."""
     kept = "".join(c for c in heading.lower() if c.isalnum() or c in " -_")
     return kept.replace(" ", "-")
+
+
+def check_kind(name, claim):
+    """Refuse a claim that does not say what kind of claim it is."""
+    if claim.get("kind") not in KINDS:
+        raise ExtensionError(
+            f"claim {name}: vglib/claims.toml wants kind, one of {', '.join(KINDS)}; "
+            f"it has {claim.get('kind')!r}"
+        )
 
 
 def short(name, claim):
@@ -128,20 +188,30 @@ def history_markdown(entry):
 
 def answer_html(verdict):
     """The answer in a word, with its mark."""
-    word, mark, _ = ANSWERS[verdict and verdict["answer"]]
-    return f'<b><i aria-hidden="true">{mark}</i> {word}</b>'
+    word = verdict["answer"] if verdict else "not tested"
+    return f'<b><i aria-hidden="true">{ANSWERS[word][0]}</i> {word}</b>'
 
 
-def verdict_markdown(verdict):
-    """The answer, the conditions that say so and otherwise, and in small print how many."""
-    word, names = ANSWERS[verdict["answer"]][0], {answer: [] for answer in SAYS}
+def verdict_markdown(claim, verdict):
+    """The answer and its sentence; in small print the size of the effect, exceptions, counts."""
+    names = {answer: [] for answer in SAYS}
     for condition in verdict["conditions"]:
-        names[condition["answer"]].append(condition["name"])
-    said = " ".join(f"*{SAYS[so]}* {'; '.join(which)}." for so, which in names.items() if which)
-    count, of = len(names["true"]), len(verdict["conditions"])
+        names.get(condition["answer"], []).append(condition["name"])
+    said = " ".join(f"*{SAYS[so]}:* {'; '.join(which)}." for so, which in names.items() if which)
+    small = []
+    if verdict["conditions"]:
+        quantity = verdict["quantity"]
+        small += [f"{quantity[0].upper()}{quantity[1:]}: {verdict['effect']['text']}."]
+        small += [f"True in {verdict['holding']} of {verdict['tried']} settings."]
+        small += ["At initialisation only."] * verdict["rule"].at_init
+        confirmed = verdict["confirmed"]
+        small += [CONFIRMED[confirmed.confirmed], confirmed.why]
+    else:
+        small += [f"Read at: {claim['place']}."]
+    word = verdict["answer"]
     return (
-        f'<span data-answer="{word}">{answer_html(verdict)}</span> {said} '
-        f"<small>True under {count} of {of} conditions.</small>"
+        f'<span data-answer="{word}">{answer_html(verdict)}.</span> {claim["says"]}\n\n'
+        f"{said}\n\n<small>{' '.join(small)}</small>"
     )
 
 
@@ -149,70 +219,98 @@ def verdict_link(claim, heading):
     return f"../lessons/{claim['lesson']}.ipynb#{slug(heading)}"
 
 
+def lesson_name(claim):
+    return claim["lesson"].split("/")[-1].replace("_", " ")
+
+
 def claim_row(name, claim, verdict, heading):
-    """One claim as a row of its part's table: the claim, its answer, its lesson."""
-    word = ANSWERS[verdict and verdict["answer"]][0]
-    link = ""
-    if verdict:  # in MyST, between blank lines, so that the build checks where it leads
-        lesson = claim["lesson"].split("/")[-1].replace("_", " ")
-        link = f"\n\n[{lesson}]({verdict_link(claim, heading)})\n\n"
+    """One claim as a row of its part's table: the claim, its answer, the effect, its lesson."""
+    word = verdict["answer"] if verdict else "not tested"
+    link = effect = ""
+    if heading:  # in MyST, between blank lines, so that the build checks where it leads
+        link = f"\n\n[{lesson_name(claim)}]({verdict_link(claim, heading)})\n\n"
+    if verdict:
+        effect = escape(verdict["effect"]["text"])
     return (
         f'<tr data-answer="{word}"><th scope="row"><a href="#claim-{name.lower()}"><b>{name}</b> '
-        f"{escape(short(name, claim))}</a></th><td>{answer_html(verdict)}</td><td>{link}</td></tr>"
+        f"{escape(short(name, claim))}</a></th><td>{answer_html(verdict)}</td>"
+        f"<td>{effect}</td><td>{link}</td></tr>"
     )
 
 
 def claim_table(part, found):
     """A part's claims in the order of ``claims.toml``, each in a row."""
     rows = "\n".join(claim_row(name, *each) for name, each in found.items())
+    head = ("claim", "answer", "how large", "lesson")
+    head = "".join(f'<th scope="col">{word}</th>' for word in head)
     return f"""<table class="vg-claims" aria-label="{part}: claims and answers">
-<thead><tr><th scope="col">claim</th><th scope="col">answer</th><th scope="col">lesson</th></tr>
-</thead>
+<thead><tr>{head}</tr></thead>
 <tbody>
 {rows}
 </tbody></table>
 """
 
 
-def claim_markdown(name, claim, verdict, heading):
+def anchors(name):
+    """The addresses of a claim; the first half of one that was split keeps the address of both."""
+    whole = f"(claim-{name[:-1]})=\n" if name.endswith("a") else ""
+    return f"{whole}(claim-{name})=\n"
+
+
+def details(summary, content):
+    return f"<details><summary>{summary}</summary>\n\n{content}\n\n</details>\n"
+
+
+def measurements(name, rule, verdict):
+    """A rule in words and the table of what was measured, in HTML."""
+    return f"""{explained(rule)}
+
+<div class="vg-table" tabindex="0" role="region" aria-label="Measurements for {name}">
+{verdict_table(verdict)}
+</div>"""
+
+
+def opinion_markdown(name, claim, verdict, heading):
+    """What another lesson found about a claim."""
+    return (
+        f"Another lesson, [{lesson_name(claim)}]({verdict_link(claim, heading)}), says "
+        f"{answer_html(verdict)}: {claim['says']}\n\n"
+        + details("Its rule and measurements", measurements(name, verdict["rule"], verdict))
+    )
+
+
+def treated_markdown(name, claim):
+    """Where a claim that no lesson judges is derived or measured."""
+    if "treated" not in claim:
+        return ""
+    return f" Derived or measured, and not judged, [here](/book/{claim['treated']}.md)."
+
+
+def claim_markdown(app, name, claim, verdict, heading):
     """One claim in MyST: anchor, wording, verdict; on demand the rule, the numbers, the history."""
     source = f"{{cite:t}}`{claim['source']}`" if "source" in claim else "source not located"
     title, wording = f"{name}. {short(name, claim)}", f"{claim['wording']} ({source}.)"
+    history = "\n".join(map(history_markdown, claim.get("history", [])))
     if not verdict:
-        return f"(claim-{name})=\n**{title}.** {wording} *{ANSWERS[None][0].capitalize()}.*\n"
-    history = "\n".join(map(history_markdown, claim["history"]))
-    return f"""(claim-{name})=
-:::{{admonition}} {title}
-:class: claim
-
-{wording}
-
-{verdict_markdown(verdict)}
-
-{verdict["meaning"]} Decided in [{heading}]({verdict_link(claim, heading)}).
-
-<details><summary>Rule and measurements</summary>
-
-True for a seed when the {verdict["quantity"]} is {verdict["bound"]}. {verdict["because"]}
-
-<div class="vg-table" tabindex="0" role="region" aria-label="Measurements for {name}">
-{re.sub("<caption>.*?</caption>", "", verdict_table(verdict))}
-</div></details>
-
-<details><summary>History: {HISTORIES[most_changed(name, claim)]}</summary>
-
-{history}
-
-</details>
-:::
-"""
+        told = details("History: judged once, and withdrawn", history) if history else ""
+        treated = treated_markdown(name, claim)
+        return f"{anchors(name)}**{title}.** {wording} *Not tested.*{treated}\n\n{told}"
+    parts = [wording, verdict_markdown(claim, verdict)]
+    if heading:
+        parts += [f"Decided in [{lesson_name(claim)}]({verdict_link(claim, heading)})."]
+        content = measurements(name, verdict["rule"], verdict)
+        parts += [details("Rule and measurements", content)]
+    parts += [opinion_markdown(name, *each) for each in opinions_on(app, name, claim)]
+    parts += [details(f"History: {HISTORIES[most_changed(name, claim)]}", history)]
+    body = "\n\n".join(parts)
+    return f"{anchors(name)}:::{{admonition}} {title}\n:class: claim\n\n{body}\n:::\n"
 
 
 def legend_html():
     """What each answer means, as a list; the script that filters by answer reads it."""
     items = "\n".join(
-        f'<li data-answer="{word}"><b><i aria-hidden="true">{mark}</i> {word}</b> {meaning}</li>'
-        for word, mark, meaning in ANSWERS.values()
+        f'<li data-answer="{word}">{answer_html({"answer": word})} {meaning}</li>'
+        for word, (_, meaning) in ANSWERS.items()
     )
     return f'<ul class="vg-answers">\n{items}\n</ul>\n'
 
@@ -236,24 +334,39 @@ def fill_claims_page(app, docname, source):
     for part, group in groupby(claims.items(), key=lambda item: item[1]["part"]):
         found = {name: (claim, *verdict_on(app, name, claim)) for name, claim in group}
         lines += [f"## {part}", "", claim_table(part, found)]
-        decided_first = sorted(found, key=lambda name: "lesson" not in claims[name])
-        lines += [claim_markdown(name, *found[name]) for name in decided_first]
+        decided_first = sorted(found, key=lambda name: not found[name][1])
+        lines += [claim_markdown(app, name, *found[name]) for name in decided_first]
     source[0] = source[0].replace(PLACEHOLDER, "\n".join(lines))
 
 
-def claim_data(name, claim, verdict):
+def verdict_data(claim, verdict):
+    """What decides a claim and what came of it, as plain data."""
+    fields = ("usual", "general", "effect", "quantity", "bound", "holding", "tried")
+    return {
+        "lesson": claim.get("lesson"),
+        "answer": verdict["answer"] if verdict else "not tested",
+        **{field: (verdict or {}).get(field) for field in fields},
+        **{field: claim.get(field) for field in ("because", "says")},
+        "at_init": claim.get("at_init", False),
+        "confirmed": verdict["confirmed"].confirmed if verdict and verdict["conditions"] else None,
+        "conditions": verdict["conditions"] if verdict else [],
+    }
+
+
+def claim_data(app, name, claim):
     """One claim as plain data, in the form of ``claims.schema.json``."""
-    verdict = verdict or {"answer": None, "conditions": []}
+    verdict, _ = verdict_on(app, name, claim)
     return {
         "id": name,
         "part": claim["part"],
+        "kind": claim["kind"],
         "short": short(name, claim),
         "wording": claim["wording"],
-        "source": claim.get("source"),
-        "lesson": claim.get("lesson"),
-        "answer": ANSWERS[verdict["answer"]][0],
-        **{field: verdict.get(field) for field in ("meaning", "quantity", "bound")},
-        "conditions": verdict["conditions"],
+        **{field: claim.get(field) for field in ("source", "place", "treated")},
+        **verdict_data(claim, verdict),
+        "opinions": [
+            verdict_data(other, found) for other, found, _ in opinions_on(app, name, claim)
+        ],
         "history": [
             entry | {"date": entry["date"].isoformat()} for entry in claim.get("history", [])
         ],
@@ -264,10 +377,7 @@ def write_claims(app, exception):
     """Write all claims beside their page for programs, with the schema of what is written."""
     if exception or app.builder.format != "html":
         return
-    found = [
-        claim_data(name, claim, verdict_on(app, name, claim)[0])
-        for name, claim in all_claims().items()
-    ]
+    found = [claim_data(app, name, claim) for name, claim in all_claims().items()]
     data = json.dumps({"claims": found}, indent=1, ensure_ascii=False)
     page = Path(app.outdir, CLAIMS_PAGE)
     page.with_suffix(".json").write_text(f"{data}\n", encoding="utf-8")

@@ -22,8 +22,9 @@ function show(answer) {
 }
 
 function addButton(answer, words) {
-  const button = document.createElement("button");
   const count = rows.filter((row) => answer === "all" || row.dataset.answer === answer).length;
+  if (count === 0) return;
+  const button = document.createElement("button");
   Object.assign(button, { type: "button", value: answer, onclick: () => show(answer) });
   button.append(...words, ` (${count})`);
   buttons.append(button);
