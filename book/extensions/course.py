@@ -279,11 +279,13 @@ def opinion_markdown(name, claim, verdict, heading):
     )
 
 
-def treated_markdown(name, claim):
+def treated_markdown(claim):
     """Where a claim that no lesson judges is derived or measured."""
     if "treated" not in claim:
         return ""
-    return f" Derived or measured, and not judged, [here](/book/{claim['treated']}.md)."
+    page, hash_, anchor = claim["treated"].partition("#")
+    name = page.split("/")[-1].replace("_", " ")
+    return f" Derived or measured, but not judged, in [{name}]({page}.md{hash_}{anchor})."
 
 
 def claim_markdown(app, name, claim, verdict, heading):
@@ -293,7 +295,7 @@ def claim_markdown(app, name, claim, verdict, heading):
     history = "\n".join(map(history_markdown, claim.get("history", [])))
     if not verdict:
         told = details("History: judged once, and withdrawn", history) if history else ""
-        treated = treated_markdown(name, claim)
+        treated = treated_markdown(claim)
         return f"{anchors(name)}**{title}.** {wording} *Not tested.*{treated}\n\n{told}"
     parts = [wording, verdict_markdown(claim, verdict)]
     if heading:
