@@ -325,8 +325,10 @@ def fill_claims_page(app, docname, source):
         raise ExtensionError(f"{CLAIMS_PAGE} has lost its placeholder {PLACEHOLDER!r}")
     claims = all_claims()
     most = Counter(most_changed(name, c) for name, c in claims.items() if "lesson" in c)
+    halves = [name for name in claims if name.endswith(("a", "b"))]
     lines = [
-        f"{most.total()} of {len(claims)} claims are decided. After a result had been seen, "
+        f"{most.total()} of {len(claims)} claims are decided; {len(halves)} are halves of claims "
+        "that say two things. After a result had been seen, "
         f"{most['rule or runs']} of these {most.total()} had their rule changed, or what it is "
         f"tried on; {most[WORDS_ONLY]} only the words of the answer; {most[NOTHING]} nothing, as "
         "far as is recorded.",
