@@ -111,7 +111,8 @@ def test_the_page_says_of_how_many_the_rule_was_changed(page, extension):
     words = plain(page.select_one("article").text)
     assert "states its rule before it measures" not in words
     counts = re.search(
-        r"(\d+) of (\d+) claims are decided[.] After a result had been seen, (\d+) of these (\d+) "
+        r"(\d+) of (\d+) claims are decided; \d+ are halves of claims that say two things[.] "
+        r"After a result had been seen, (\d+) of these (\d+) "
         r"had their rule changed, .*?; (\d+) only the words .*?; (\d+) nothing, as far as",
         words,
     )

@@ -5,6 +5,7 @@ import json
 
 import degradation
 import degradation_adam
+import degradation_causes
 import diagnosis_scores
 import long_lags
 import numpy as np
@@ -91,6 +92,16 @@ def test_a_corner_of_degradation_with_adam():
     assert np.median(again["errors"]) == pytest.approx(np.median(known["errors"]), abs=0.02)
     assert again["rate"] in (0.003, 0.01, 0.03)  # a step on the grid to either side
     assert known["rate"] == 0.01
+
+
+def test_a_residual_network_with_its_twins_gradient_again():
+    twin = dict(depth=20, kind="tanh", epochs=30, way="plain", change="none")
+    settings = twin | dict(way="residual, 1/√L", change="swapped")
+    known = kept("degradation_causes", **settings)
+    assert known["ratios"] == pytest.approx(kept("degradation_causes", **twin)["ratios"], 0.01)
+    error, _, ratio = degradation_causes.trained(known["rate"], 0, **settings)
+    assert ratio == pytest.approx(known["ratios"][0], 0.01)
+    assert error == pytest.approx(known["errors"][0], abs=0.05)
 
 
 def test_a_run_of_long_lags_comes_out_again():

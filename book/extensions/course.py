@@ -279,11 +279,13 @@ def opinion_markdown(name, claim, verdict, heading):
     )
 
 
-def treated_markdown(name, claim):
+def treated_markdown(claim):
     """Where a claim that no lesson judges is derived or measured."""
     if "treated" not in claim:
         return ""
-    return f" Derived or measured, and not judged, [here](/book/{claim['treated']}.md)."
+    page, hash_, anchor = claim["treated"].partition("#")
+    name = page.split("/")[-1].replace("_", " ")
+    return f" Derived or measured, but not judged, in [{name}]({page}.md{hash_}{anchor})."
 
 
 def claim_markdown(app, name, claim, verdict, heading):
@@ -293,7 +295,7 @@ def claim_markdown(app, name, claim, verdict, heading):
     history = "\n".join(map(history_markdown, claim.get("history", [])))
     if not verdict:
         told = details("History: judged once, and withdrawn", history) if history else ""
-        treated = treated_markdown(name, claim)
+        treated = treated_markdown(claim)
         return f"{anchors(name)}**{title}.** {wording} *Not tested.*{treated}\n\n{told}"
     parts = [wording, verdict_markdown(claim, verdict)]
     if heading:
@@ -323,8 +325,10 @@ def fill_claims_page(app, docname, source):
         raise ExtensionError(f"{CLAIMS_PAGE} has lost its placeholder {PLACEHOLDER!r}")
     claims = all_claims()
     most = Counter(most_changed(name, c) for name, c in claims.items() if "lesson" in c)
+    halves = [name for name in claims if name.endswith(("a", "b"))]
     lines = [
-        f"{most.total()} of {len(claims)} claims are decided. After a result had been seen, "
+        f"{most.total()} of {len(claims)} claims are decided; {len(halves)} are halves of claims "
+        "that say two things. After a result had been seen, "
         f"{most['rule or runs']} of these {most.total()} had their rule changed, or what it is "
         f"tried on; {most[WORDS_ONLY]} only the words of the answer; {most[NOTHING]} nothing, as "
         "far as is recorded.",

@@ -1,0 +1,105 @@
+"""Is it the size of the gradient? Plain networks with it mended, residual ones with it spoilt.
+
+The contenders of benchmarks/degradation.py, each with one change:
+
+    none      as they are, for longer than there
+    critical  weights at which a gradient keeps its size, in networks without normalisation
+    Adam      trained by Adam, whose steps hardly depend on the size of the gradient
+    swapped   residual networks in which each layer passes on so much more or less of the gradient
+              that before the first step layer 1 gets, relative to the top layer, what it gets in
+              the plain twin. What the network computes stays as it is.
+
+As there, each is tried at every rate, on a seed of its own and for as long as the comparison lasts;
+then five networks train at the rate with the lowest loss in the last epoch. ``run`` returns
+
+    tried   that loss at each rate; DIVERGED if it ceased to be finite
+    rate    the rate chosen
+    errors  on the training set, with the statistics of the batch: a number for each seed
+    ratios  RMS δ at layer 1 over the top layer, before the first step: a number for each seed
+
+    python benchmarks/degradation_causes.py   about 10 minutes on one core
+"""
+
+from functools import partial
+
+import degradation_adam
+import numpy as np
+import records
+import torch
+from degradation import BATCHES, DIVERGED, KINDS, RATES, SEEDS, TUNING_SEED, build, rounded
+
+from vglib.monitor import Monitor
+from vglib.nets import mlp
+from vglib.probes import gradient_flow
+from vglib.tasks import digits
+from vglib.training import accuracy, train
+
+ADAM_RATES = [0.00003, 0.0001, *degradation_adam.RATES]
+
+
+def swapped(depth, kind, way, seed, sample):
+    """A residual network whose gradient changes from layer to layer as in its plain twin."""
+    net, twin = build(depth, kind, way, seed), build(depth, kind, "plain", seed)
+    deltas = [gradient_flow(each, sample).delta[0] for each in (twin, net)]
+    plain, residual = (delta[0] / delta[-1] for delta in deltas)
+    factor = (plain / residual) ** (1 / (depth - 1))
+    for layer in net[1:-1]:
+        layer.register_full_backward_hook(lambda layer, into, out: (factor * into[0],))
+    return net
+
+
+def changed(depth, kind, way, change, seed, task):
+    """The network, with its change."""
+    if change == "swapped":
+        return swapped(depth, kind, way, seed, task.train.sample(128, seed=seed))
+    if change == "critical":
+        keywords = dict(depth=depth, width=32, init="critical", seed=seed, dtype=torch.float32)
+        return mlp(activation=KINDS[kind]["activation"], **keywords)
+    return build(depth, kind, way, seed)
+
+
+def trained(rate, seed, depth, kind, way, epochs, change):
+    """The training error, the mean loss of the last epoch, and the ratio before the first step."""
+    task = digits(shape="image" if kind == "convolutional" else "flat", dtype=torch.float32)
+    net = changed(depth, kind, way, change, seed, task)
+    sgd, adam = partial(torch.optim.SGD, lr=rate, momentum=0.9), partial(torch.optim.Adam, lr=rate)
+    plan = dict(optimizer=adam if change == "Adam" else sgd, batch_size=128, seed=seed)
+    with Monitor(net, every=BATCHES * epochs) as monitor:
+        loss = train(net, task, steps=BATCHES * epochs, progress=False, **plan).loss[0, -BATCHES:]
+    with torch.no_grad():
+        error = 1 - accuracy(net(task.train.inputs), task.train.targets)
+    delta = monitor.record().delta[0]
+    return float(error), float(np.nan_to_num(loss.mean(), nan=DIVERGED)), delta[0] / delta[-1]
+
+
+def run(depth, kind, way, epochs, change):
+    contender = dict(depth=depth, kind=kind, way=way, epochs=epochs, change=change)
+    rates = ADAM_RATES if change == "Adam" else RATES
+    tried = [trained(rate, TUNING_SEED, **contender)[1] for rate in rates]
+    rate = rates[int(np.argmin(tried))]
+    errors, _, ratios = zip(*(trained(rate, seed, **contender) for seed in SEEDS), strict=True)
+    values = dict(tried=rounded(tried), rate=rate, errors=rounded(errors))
+    return values | dict(ratios=rounded(ratios))
+
+
+SCALED = "residual, 1/√L"
+SETTINGS = [
+    dict(depth=depth, kind=kind, way=way, epochs=epochs, change=change)
+    for depth, kind, way, epochs, change in [
+        (56, "batch norm", "residual", 5, "swapped"),
+        (110, "batch norm", "plain", 5, "Adam"),
+        (110, "batch norm", "residual", 5, "swapped"),
+        *((20, "tanh", "plain", 30, change) for change in ("none", "critical", "Adam")),
+        *((20, "tanh", SCALED, 30, change) for change in ("none", "swapped")),
+        *((20, "ReLU", "plain", 30, change) for change in ("none", "critical", "Adam")),
+        (20, "ReLU", SCALED, 30, "swapped"),
+        (20, "convolutional", "plain", 20, "Adam"),
+        (20, "convolutional", "residual", 20, "swapped"),
+        (20, "batch norm", "residual", 30, "swapped"),
+        *((20, "tanh", way, 30, "none") for way in ("residual", "dense")),
+        (20, "batch norm", "dense", 30, "none"),
+    ]
+]
+
+if __name__ == "__main__":
+    records.fill(__file__, run, SETTINGS)
