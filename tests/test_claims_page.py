@@ -99,7 +99,7 @@ def build(extension, monkeypatch, claim, answers=("true", "false")):
     """The Claims page of one made-up claim C1, whose lesson found ``answers``."""
     numbers = {"usual": True, "median": 1.0, "low": 1.0, "high": 1.0, "marks": []}
     found = {"claim": "C1", "kind": "always", "answer": "usually", "quantity": "number"}
-    found |= {"effect": {"text": "1.0"}, "holding": 1, "tried": 2}
+    found |= {"effect": {"text": "1.0"}, "holding": 1, "tried": 2, "usual": "yes"}
     pairs = zip("ab", answers, strict=True)
     found["conditions"] = [{"name": name, "answer": so} | numbers for name, so in pairs]
     output = {"data": {VERDICT_MIME: found}}

@@ -160,6 +160,18 @@ def test_words_names_and_answers_are_compared_exactly():
         assert later(cell, other, kind), (old, new)
 
 
+def test_a_large_number_among_data_is_compared_by_its_own_digits():
+    kind = "application/vnd.vglib.verdict+json"
+    cell = stored({"median": 1.152e13}, {"median": 1.31e13}, kind=kind)
+    assert shown(cell, kind) == {"median": 1e13}
+    assert later(cell, {"median": 1.44e13}, kind) == []
+    assert later(cell, {"median": 3.5e13}, kind)
+    assert later(cell, {"median": 1.2e10}, kind)
+    cell = stored({"median": 1.152e13}, {"median": 1.152e13}, kind=kind)
+    assert shown(cell, kind) == {"median": 1.152e13}
+    assert later(cell, {"median": 1.154e13}, kind)
+
+
 def test_spaces_that_line_numbers_up_are_no_words():
     cell = stored("layer  1: 0.5  0.25", "layer  1: 0.5  0.25")
     assert later(cell, "layer 1:  0.5  0.25") == []

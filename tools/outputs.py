@@ -12,6 +12,8 @@ import math
 import re
 from string import ascii_lowercase, digits
 
+import numpy as np
+
 TOLERANCES = "vglib_tolerances"  # in a cell's metadata, a word for each text of its outputs
 # In such a word a character stands for a number: how many units of its last stored digit another
 # run may be off, on the scale 1, 2, 5, 10 … For the rest, one unit where there is a decimal point
@@ -28,6 +30,7 @@ NUMBER = re.compile(
     r"(?:e[-+]?\d+| × 10[⁻⁰¹²³⁴⁵⁶⁷⁸⁹]+)?(?!\w|\.\d)"
 )
 SUPERSCRIPTS = str.maketrans("⁻⁰¹²³⁴⁵⁶⁷⁸⁹", "-0123456789")
+LARGE = re.compile(r"\b\d{5,}\.0\b")  # how JSON writes a large number: 12650000000000.0
 NOT_COMPARED = ("image/png", "application/vnd.jupyter.widget-view+json")
 
 
@@ -67,7 +70,13 @@ def texts(outputs):
             if kind not in NOT_COMPARED:
                 if not isinstance(content, str):
                     content = json.dumps(content, indent=1, ensure_ascii=False, sort_keys=True)
+                    content = LARGE.sub(as_power, content)
                 yield (place, kind), content
+
+
+def as_power(match):
+    """A large number with a power of ten, so that its digits are those it was given: 1.265e+13."""
+    return np.format_float_scientific(float(match[0]), trim="-")
 
 
 def keep_what_survives(notebook, others):
