@@ -33,7 +33,7 @@ ANSWERS = {  # a word, its mark, and what it says
     "it can": ("✓", "seen in at least one setting"),
     "it depends": ("◐", "true in some usual settings, false or undecided in others"),
     "not usually": ("✗", "false in all usual settings, not in all others"),
-    "not as said": ("✗", "the cause that it names is not the cause in usual settings"),
+    "not as said": ("✗", "without the cause that it names it happens all the same"),
     "no": ("✗", "false in all settings that were tried"),
     "undecided": (
         "?",
@@ -337,7 +337,7 @@ class Verdict:
     @property
     def effect(self):
         """How large, in the usual settings: numbers by name, and in words under ``text``."""
-        spoken = [s for s in self.settings if s.answer != SILENT]
+        spoken = self._counted
         usual = [s for s in spoken if s.is_usual] or spoken
         if not usual:
             return {"text": "none to be seen"}
