@@ -120,6 +120,17 @@ def test_recurrent_inits_fill_each_gate_s_square_matrix(kind, init, radius):
             np.testing.assert_allclose(largest, 0.7, rtol=1e-5, atol=0)
 
 
+@every_kind
+def test_stacked_gates_are_orthogonal_as_one(kind):
+    net = recurrent(kind=kind, recurrent_init="stacked", **SMALL | {"hidden": 100})
+    whole = net.cell.weight_hh_l0.detach()
+    eye = torch.eye(100, dtype=torch.float64)
+    torch.testing.assert_close(whole.T @ whole, eye, rtol=0, atol=1e-5)
+    gates = whole.split(100)
+    radii = [torch.linalg.eigvals(gate).abs().max().item() for gate in gates]
+    np.testing.assert_allclose(radii, len(gates) ** -0.5, rtol=0.15, atol=0)
+
+
 def test_the_seed_decides_and_the_global_state_stays():
     before = torch.get_rng_state()
     one, same = (recurrent(kind="gru", **SMALL) for _ in range(2))

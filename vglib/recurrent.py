@@ -63,10 +63,11 @@ def _radius(weight, radius):
         weight *= radius / torch.linalg.eigvals(weight).abs().max()
 
 
-# What each init does to one square recurrent matrix; None leaves what torch drew.
+# What each init does to a recurrent matrix; None leaves what torch drew.
 RECURRENT_INITS = {
     "torch": None,
     "orthogonal": lambda weight, radius: nn.init.orthogonal_(weight),
+    "stacked": lambda weight, radius: nn.init.orthogonal_(weight),  # on all gates at once
     "identity": lambda weight, radius: nn.init.eye_(weight),
     "radius": _radius,
 }
@@ -103,7 +104,10 @@ def recurrent(
 
     ``recurrent_init`` names the law of each square recurrent matrix: ``torch`` (uniform
     ±1/√hidden), ``orthogonal`` (Saxe et al. 2014), ``identity`` (Le et al. 2015), or ``radius``:
-    Gaussian, scaled to the spectral radius ``radius``. For an LSTM, ``forget_bias`` sets the bias
+    Gaussian, scaled to the spectral radius ``radius``. With ``stacked`` the matrices of all gates
+    are one tall matrix with orthonormal columns, as Keras draws them and ``nn.init.orthogonal_``
+    leaves torch's: an RNN's single matrix is orthogonal, but each of k gates alone has entries of
+    variance 1/(k hidden) and a spectral radius of about 1/√k. For an LSTM, ``forget_bias`` sets the bias
     of the forget gate (Jozefowicz et al. 2015); for LSTM and GRU, ``longest_lag`` T draws it as
     log U(1, T-1), and the LSTM's input gate as its negative (chrono init, Tallec and Ollivier
     2018). Torch adds two bias vectors; one of them is set and the other zeroed. Equal ``seed``,
@@ -127,8 +131,9 @@ def recurrent(
         torch.default_generator.manual_seed(seed)  # and no other device's
         net = Recurrent(kind, inputs, hidden, outputs)
         if fill is not None:
-            for gate in net.cell.weight_hh_l0.chunk(len(net.cell.weight_hh_l0) // hidden):
-                fill(gate, radius)
+            whole = net.cell.weight_hh_l0
+            for matrix in [whole] if recurrent_init == "stacked" else whole.split(hidden):
+                fill(matrix, radius)
         # In torch's order: i f g o for an LSTM, r u n for a GRU.
         if forget_bias is not None:
             _set_gate_bias(net.cell, 1, forget_bias)
