@@ -625,6 +625,11 @@ class _Path:
         return float(self.reach[-1] - self.reach[0])
 
     @property
+    def starvation(self):
+        """Decades that the bottom gets less than the layer next to the loss."""
+        return _log(self.delta[-1]) - float(self.reach[0])
+
+    @property
     def growth(self):
         """Decades gained from the top to the layer where the gradient is largest."""
         return _log(self.delta.max()) - _log(self.delta[-1])
@@ -720,9 +725,10 @@ class Watch(Monitor):
                 watch(loss)
 
     Every sample is looked at with the rules of `diagnose`, without its trials. A warning is given
-    once, when in three samples running the gradient's path loses two decades or is saturated,
-    while the loss has not fallen by a twentieth in 100 steps or more. ``watch.diagnosis()`` gives
-    the last word. Other keywords go to `Monitor`.
+    once, when in three samples running the path is saturated, or the first layer gets less than a
+    hundredth of what the layer next to the loss gets (starved is a tenth), while the loss has not
+    fallen by a twentieth in 100 steps or more. ``watch.diagnosis()`` gives the last word. Other
+    keywords go to `Monitor`.
     """
 
     def __init__(self, net, **keywords):
@@ -755,7 +761,7 @@ class Watch(Monitor):
             return Diagnosis("healthy", "The loss falls.", evidence=evidence)
         if all(path and path.is_saturated() for path in paths):
             cause, names = "saturation", paths[-1].saturated_layers()
-        elif all(path and path.lost > UNCONFIRMED for path in paths):
+        elif all(path and path.starvation > UNCONFIRMED for path in paths):
             cause, names = paths[-1].fault({})
         else:
             return Diagnosis(
