@@ -107,9 +107,9 @@ def recurrent(
     Gaussian, scaled to the spectral radius ``radius``. With ``stacked`` the matrices of all gates
     are one tall matrix with orthonormal columns, as Keras draws them and ``nn.init.orthogonal_``
     leaves torch's: an RNN's single matrix is orthogonal, but each of k gates alone has entries of
-    variance 1/(k hidden) and a spectral radius of about 1/√k. For an LSTM, ``forget_bias`` sets the bias
-    of the forget gate (Jozefowicz et al. 2015); for LSTM and GRU, ``longest_lag`` T draws it as
-    log U(1, T-1), and the LSTM's input gate as its negative (chrono init, Tallec and Ollivier
+    variance 1/(k hidden) and a spectral radius of about 1/√k. For an LSTM, ``forget_bias`` sets the
+    bias of the forget gate (Jozefowicz et al. 2015); for LSTM and GRU, ``longest_lag`` T draws it
+    as log U(1, T-1), and the LSTM's input gate as its negative (chrono init, Tallec and Ollivier
     2018). Torch adds two bias vectors; one of them is set and the other zeroed. Equal ``seed``,
     equal network. Raises ValueError for an unknown name or a bad number.
     """
