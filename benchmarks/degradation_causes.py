@@ -8,14 +8,18 @@ The contenders of benchmarks/degradation.py, each with one change:
     swapped   residual networks in which each layer passes on so much more or less of the gradient
               that before the first step layer 1 gets, relative to the top layer, what it gets in
               the plain twin. What the network computes stays as it is.
+    read-out  residual networks whose layers stay as they were drawn: only the read-out is trained.
+              Where that is enough, whatever gradient the layers get will do.
 
 As there, each is tried at every rate, on a seed of its own and for as long as the comparison lasts;
-then five networks train at the rate with the lowest loss in the last epoch. ``run`` returns
+then five networks train at the rate with the lowest loss in the last epoch. Adam tries smaller
+rates as well, the last two changes larger ones. ``run`` returns
 
     tried   that loss at each rate; DIVERGED if it ceased to be finite
     rate    the rate chosen
     errors  on the training set, with the statistics of the batch: a number for each seed
-    ratios  RMS δ at layer 1 over the top layer, before the first step: a number for each seed
+    ratios  RMS δ at layer 1 over the top layer, before the first step: a number for each seed;
+            none where only the read-out is trained
 
     python benchmarks/degradation_causes.py   about 10 minutes on one core
 """
@@ -35,6 +39,7 @@ from vglib.tasks import digits
 from vglib.training import accuracy, train
 
 ADAM_RATES = [0.00003, 0.0001, *degradation_adam.RATES]
+TRIED = {"Adam": ADAM_RATES, "swapped": [*RATES, 10.0], "read-out": [*RATES, 10.0, 30.0]}
 
 
 def swapped(depth, kind, way, seed, sample):
@@ -55,7 +60,10 @@ def changed(depth, kind, way, change, seed, task):
     if change == "critical":
         keywords = dict(depth=depth, width=32, init="critical", seed=seed, dtype=torch.float32)
         return mlp(activation=KINDS[kind]["activation"], **keywords)
-    return build(depth, kind, way, seed)
+    net = build(depth, kind, way, seed)
+    if change == "read-out":
+        net[:-1].requires_grad_(False)
+    return net
 
 
 def trained(rate, seed, depth, kind, way, epochs, change):
@@ -74,12 +82,12 @@ def trained(rate, seed, depth, kind, way, epochs, change):
 
 def run(depth, kind, way, epochs, change):
     contender = dict(depth=depth, kind=kind, way=way, epochs=epochs, change=change)
-    rates = ADAM_RATES if change == "Adam" else RATES
+    rates = TRIED.get(change, RATES)
     tried = [trained(rate, TUNING_SEED, **contender)[1] for rate in rates]
     rate = rates[int(np.argmin(tried))]
     errors, _, ratios = zip(*(trained(rate, seed, **contender) for seed in SEEDS), strict=True)
     values = dict(tried=rounded(tried), rate=rate, errors=rounded(errors))
-    return values | dict(ratios=rounded(ratios))
+    return values if change == "read-out" else values | dict(ratios=rounded(ratios))
 
 
 SCALED = "residual, 1/√L"
@@ -96,6 +104,14 @@ SETTINGS = [
         (20, "convolutional", "plain", 20, "Adam"),
         (20, "convolutional", "residual", 20, "swapped"),
         (20, "batch norm", "residual", 30, "swapped"),
+        *((20, kind, SCALED, 30, "read-out") for kind in ("tanh", "ReLU")),
+        *((depth, "batch norm", "residual", 5, "read-out") for depth in (56, 110)),
+        (20, "convolutional", "residual", 20, "read-out"),
+        (20, "batch norm", "residual", 30, "read-out"),
+        # After thirty epochs Adam is late: the longer runs tell.
+        *((20, "ReLU", "plain", 60, change) for change in ("none", "Adam")),
+        (20, "ReLU", SCALED, 60, "none"),
+        (20, "tanh", "plain", 120, "Adam"),
         *((20, "tanh", way, 30, "none") for way in ("residual", "dense")),
         (20, "batch norm", "dense", 30, "none"),
     ]

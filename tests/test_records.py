@@ -104,6 +104,13 @@ def test_a_residual_network_with_its_twins_gradient_again():
     assert error == pytest.approx(known["errors"][0], abs=0.05)
 
 
+def test_a_read_out_alone_again():
+    settings = dict(depth=20, kind="tanh", epochs=30, way="residual, 1/√L", change="read-out")
+    known = kept("degradation_causes", **settings)
+    error, *_ = degradation_causes.trained(known["rate"], 0, **settings)
+    assert error == pytest.approx(known["errors"][0], abs=0.03)  # seeds differ by that
+
+
 def test_a_run_of_long_lags_comes_out_again():
     wanted = dict(contender="LSTM, chrono", task="recall", lag=20, seed=0)
     (one,) = [one for one in recorded("long_lags") if wanted.items() <= one["settings"].items()]
