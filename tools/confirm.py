@@ -63,7 +63,7 @@ def confirmation(verdict, record):
     entries = [entry for entry in record.get(name, []) if entry["rule"] == rule_hash(rule)]
     if not entries:
         changed = "Its rule was changed after it was run at fresh base seeds."
-        return Confirmation(None, changed if record.get(name) else "Not yet run at fresh seeds.")
+        return Confirmation(None, changed if record.get(name) else "Not yet run at base seeds that nobody has used.")
     runs = {int(seed): run for entry in entries for seed, run in entry["runs"].items()}
     differing = {}
     for seed, run in runs.items():

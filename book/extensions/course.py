@@ -42,7 +42,7 @@ NOTHING, WORDS_ONLY = "nothing", "only the words"  # how an entry begins whose r
 CONFIRMED = {  # what the page says of the runs at base seeds that nobody had used
     True: "Confirmed.",
     False: "Not confirmed, so read it as undecided.",
-    None: "Not confirmed yet.",
+    None: "",
 }
 HISTORIES = {
     NOTHING: "no change recorded",
@@ -205,7 +205,7 @@ def verdict_markdown(claim, verdict):
         small += [f"True in {verdict['holding']} of {verdict['tried']} settings."]
         small += ["At initialisation only."] * verdict["rule"].at_init
         confirmed = verdict["confirmed"]
-        small += [CONFIRMED[confirmed.confirmed], confirmed.why]
+        small += filter(None, [CONFIRMED[confirmed.confirmed], confirmed.why])
     else:
         small += [f"Read at: {claim['place']}."]
     word = verdict["answer"]
