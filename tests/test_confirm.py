@@ -88,7 +88,7 @@ def edit(course, text):
 
 def test_nothing_is_confirmed_before(course):
     result = course.result()
-    assert (result.confirmed, result.why) == (None, "Not yet run at base seeds that nobody has used.")
+    assert (result.confirmed, result.why) == (None, confirm.NOT_YET)
 
 
 def test_the_same_answer_at_five_fresh_base_seeds_confirms(course):

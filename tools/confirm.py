@@ -26,6 +26,7 @@ from vglib import claims
 
 RECORD = "book/confirmations.json"
 AT_ONCE = 5  # base seeds
+NOT_YET = "Not yet run at base seeds that nobody has used."
 FROM = {"C1": 106, "C2": 106, "C7": 106}  # a prototype of theirs used 101 to 105
 DECIDES = (  # the fields of a rule that an answer depends on
     *("kind", "quantity", "at_least", "at_most", "also", "control", "ill", "healthy"),
@@ -63,7 +64,7 @@ def confirmation(verdict, record):
     entries = [entry for entry in record.get(name, []) if entry["rule"] == rule_hash(rule)]
     if not entries:
         changed = "Its rule was changed after it was run at fresh base seeds."
-        return Confirmation(None, changed if record.get(name) else "Not yet run at base seeds that nobody has used.")
+        return Confirmation(None, changed if record.get(name) else NOT_YET)
     runs = {int(seed): run for entry in entries for seed, run in entry["runs"].items()}
     differing = {}
     for seed, run in runs.items():
