@@ -72,7 +72,7 @@ def test_every_claim_has_its_anchor_and_owned_ones_a_verdict(pages, html):
                 claim["wording"],
             )
             assert said.startswith(f"{title} {wording} ("), said
-            verdict = rf"[✓◐✗?] (\w+ ?)+\\. {re.escape(' '.join(claim['says'].split()))}"
+            verdict = rf"[✓◐✗?] (\w+ ?)+\. {re.escape(' '.join(claim['says'].split()))}"
             assert re.search(verdict, said[len(title) + len(wording) :]), name
             assert re.search(r"True in \d+ of \d+ settings", card.small.text), name
             assert card.select("table tbody tr")

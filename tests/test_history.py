@@ -89,7 +89,7 @@ def page(html):
 
 def plain(text):
     """Without what typography makes of quotes and spaces."""
-    return " ".join(text.replace("’", "'").split())
+    return " ".join(re.sub("[“”]", '"', text.replace("’", "'")).split())
 
 
 def test_the_page_shows_every_entry(page):
