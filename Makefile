@@ -18,8 +18,9 @@ book: .venv/ready
 test: book
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-# Lessons first: the longest file at the end would leave one worker idle.
-	$(RUN) -m pytest --nbval --nbval-current-env --numprocesses 2 --dist loadfile --durations 10 lessons tests
+# In this order, the longest files first: one at the end would leave one worker idle.
+	$(RUN) -m pytest --nbval --nbval-current-env --numprocesses 2 --dist loadfile \
+	    --no-loadscope-reorder --durations 10 tests/test_browser.py lessons tests
 
 ## lab: the lessons in JupyterLab, also for root, whom containers run as
 lab: .venv/ready
