@@ -10,6 +10,7 @@ import json
 import re
 import sys
 import tomllib
+from functools import cache
 from hashlib import sha256
 from importlib.metadata import packages_distributions
 
@@ -36,9 +37,9 @@ def key(notebook, root):
     for cell, tree in zip(cells, trees, strict=True):
         cover(meaning(tree), cell.source.rstrip().endswith(";"))  # which hides an output
     files = reached(trees, root)
-    for file, tree in files.items():
-        cover(file, meaning(without_docstring(tree)))
-    trees += files.values()
+    for file, (_, said) in files.items():
+        digest.update(f"[{json.dumps(file)}, {said}]".encode())
+    trees += [tree for tree, _ in files.values()]
     if "vglib/figures.py" in files:
         cover((root / "vglib" / "slider.js").read_text("utf-8"))
     cover(pins(trees, root))
@@ -91,15 +92,22 @@ def imports(tree):
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
+@cache  # lessons share most of their modules
+def parsed(source):
+    """The syntax tree of a module, and what it means as JSON."""
+    tree = ast.parse(source)
+    return tree, json.dumps(meaning(without_docstring(tree)))
+
+
 def reached(trees, root):
-    """The files of vglib that ``trees`` import, directly or by way of one another, parsed."""
+    """The files of vglib that ``trees`` import, directly or by way of one another, `parsed`."""
     files, waiting = {}, list(trees)
     while waiting:
         for name in imports(waiting.pop()):
             file = file_of(name, root)
             if file and file not in files:
-                files[file] = ast.parse((root / file).read_text("utf-8"))
-                waiting.append(files[file])
+                files[file] = parsed((root / file).read_text("utf-8"))
+                waiting.append(files[file][0])
     return dict(sorted(files.items()))
 
 
@@ -115,9 +123,12 @@ def file_of(name, root):
     return "vglib/__init__.py"
 
 
+owners_of_packages = cache(packages_distributions)  # it reads what every package installed
+
+
 def pins(trees, root):
     """The lines of the lock for the packages that ``trees`` import."""
-    owners = packages_distributions()
+    owners = owners_of_packages()
     names = {name.split(".")[0] for tree in trees for name in imports(tree)}
     names -= {"vglib", *sys.stdlib_module_names}
     packages = {owner.lower() for name in names for owner in owners.get(name, [name])}
