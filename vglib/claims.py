@@ -35,10 +35,7 @@ ANSWERS = {  # a word, its mark, and what it says
     "not usually": ("✗", "false in all usual settings, not in all others"),
     "not as said": ("✗", "without the cause that it names it happens all the same"),
     "no": ("✗", "false in all settings that were tried"),
-    "undecided": (
-        "?",
-        "the seeds disagree, or a longer run could still tell",
-    ),
+    "undecided": ("?", "the seeds disagree, or a longer run could still tell"),
     "not tested": ("–", "no lesson has tried it"),
 }
 SO = {True: "true", False: "false", None: "undecided"}
