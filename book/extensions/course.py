@@ -4,6 +4,7 @@ import json
 import re
 from base64 import b64decode
 from collections import Counter
+from functools import cache
 from hashlib import sha256
 from html import escape
 from itertools import groupby
@@ -62,6 +63,12 @@ def read_lesson(app, lesson):
         raise ExtensionError(f"there is no lesson {lesson!r}: {path} is missing")
     if "docname" in app.env.temp_data:
         app.env.note_dependency(str(path))
+    return cells_of(path, path.stat().st_mtime_ns)
+
+
+@cache  # a lesson is asked for each of its claims and figures, and again for claims.json
+def cells_of(path, changed):
+    """The cells of a notebook as it was when it ``changed``."""
     return json.loads(path.read_text(encoding="utf-8"))["cells"]
 
 
