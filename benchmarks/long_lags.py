@@ -9,8 +9,8 @@ import numpy as np
 import records
 import torch
 from torch import nn
-from torch.nn.functional import cross_entropy, mse_loss
 
+from vglib.batch import cross_entropy, squared_error
 from vglib.claims import recorded
 from vglib.recurrent import recurrent
 from vglib.tasks import adding, digits, recall
@@ -42,7 +42,7 @@ def right(outputs, targets):
 # task: (make, inputs, outputs, steps of training, loss, score, target)
 TASKS = {
     "recall": (recall, 10, 8, 1_500, cross_entropy, accuracy, 0.99),
-    "adding": (adding, 2, 1, 2_300, mse_loss, right, 0.99),  # 73,600 sequences
+    "adding": (adding, 2, 1, 2_300, squared_error, right, 0.99),  # 73,600 sequences
     "pixels": (digits, 1, 10, 2_000, cross_entropy, accuracy, None),
 }
 
@@ -90,7 +90,7 @@ def run(contender, task, lag, seed, rate, steps):
         batch_size=32,
         optimizer=lambda parameters: torch.optim.Adam(parameters, lr=rate),
         seed=seed,
-        loss=loss,
+        loss_fn=loss,
         score=score,
         target=target,
         clip=1.0,
@@ -103,7 +103,7 @@ def run(contender, task, lag, seed, rate, steps):
     return {
         "steps": int(done.steps[0]) if learnt else None,
         "losses": [_short(value) for value in blocks],
-        "test_loss": _short(loss(outputs, data.test.targets)),
+        "test_loss": _short(loss(lambda _: outputs, data.test)),
         "test_score": _short(score(outputs, data.test.targets)),
     }
 

@@ -51,7 +51,7 @@ def test_pages_have_a_description_and_no_foreign_scripts(pages):
 
 def test_numbers_are_glued_into_the_chapter(pages, html):
     soup = page(pages, html, "book/causes/depth")
-    glued = [tag.text for tag in soup.select(".pasted-text")]
+    glued = [tag.text for tag in soup.select(".number")]
     assert len(glued) > 10
     assert all(re.search(r"\d|A kilometre", text) for text in glued), glued
     assert len(soup.select("figure figcaption .caption-number")) == 4

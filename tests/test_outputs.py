@@ -24,7 +24,7 @@ from tools.outputs import (
     keep_what_survives,
     texts,
 )
-from vglib.claims import readable
+from vglib.lesson import readable
 
 
 def notebook(text, *, kind="text/plain", tags=()):

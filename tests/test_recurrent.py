@@ -6,8 +6,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
-from torch.nn import functional as F
 
+from vglib.batch import cross_entropy
 from vglib.probes import gradient_by_lag, input_gradient_by_lag, rms
 from vglib.recurrent import CELLS, recurrent, unroll
 from vglib.tasks import Batch, recall
@@ -51,7 +51,7 @@ def test_gradients_by_lag_equal_those_of_the_fused_module(kind, sequences):
     fused = input_gradient_by_lag(net, sequences)
     np.testing.assert_allclose(flow.inputs[0], fused, rtol=1e-9, atol=0)
     x = sequences.inputs.clone().requires_grad_()
-    F.cross_entropy(net(x), sequences.targets).backward()
+    cross_entropy(net, Batch(x, sequences.targets)).backward()
     expected = [rms(x.grad[:, t]) for t in reversed(range(12))]
     np.testing.assert_allclose(fused, expected, rtol=1e-12, atol=0)
     assert all(p.grad is not None for p in net.parameters())
@@ -62,7 +62,7 @@ def test_the_product_of_jacobians_by_hand():
     net = recurrent(kind="rnn", hidden=1, inputs=1, outputs=1, seed=3)
     x = torch.linspace(-1, 1, 7, dtype=torch.float64).view(1, 7, 1)
     batch = Batch(x, torch.zeros(1, 1))
-    flow = gradient_by_lag(net, batch, loss=lambda out, _: out.sum())
+    flow = gradient_by_lag(net, batch, loss_fn=lambda m, b: m(b.inputs).sum())
     h = torch.stack([state[0] for state in unroll(net, x)[0]]).flatten().detach().numpy()
     u = net.cell.weight_hh_l0.item()
     expected = [abs(net.readout.weight.item())]
@@ -208,8 +208,8 @@ def test_tiny_gradients_by_lag_are_not_zero(sequences):
     net = recurrent(kind="rnn", **SMALL)
     usual = input_gradient_by_lag(net, sequences)
 
-    def tiny(outputs, targets):
-        return 1e-250 * F.cross_entropy(outputs, targets)
+    def tiny(model, batch):
+        return 1e-250 * cross_entropy(model, batch)
 
-    found = input_gradient_by_lag(net, sequences, loss=tiny)
+    found = input_gradient_by_lag(net, sequences, loss_fn=tiny)
     np.testing.assert_allclose(found, 1e-250 * usual, rtol=1e-9, atol=0)

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.nn import functional as F
 
+from vglib.batch import squared_error
 from vglib.nets import ACTIVATIONS, convnet, mlp
 from vglib.tasks import Batch, Task, digits
 from vglib.training import accuracy, train
@@ -214,7 +215,7 @@ def test_another_loss_and_score():
         batch_size=16,
         seed=0,
         optimizer=sgd,
-        loss=F.mse_loss,
+        loss_fn=squared_error,
         score=score,
         target=-1e-3,
         check_every=10,

@@ -42,6 +42,7 @@ BOOK_FILES = [
     "lessons",
 ]
 README_PICTURE = ("causes/depth", "fig-depth-profiles", "book/static/front.png")
+FOLDED = {"hide-input", "hide-cell", "remove-cell"}
 CELL_SECONDS = 1800  # a cell that takes longer hangs, even on a busy machine
 
 # Other processors round otherwise. These variables make one processor stand for some of them: they
@@ -141,10 +142,24 @@ def run(notebook, *, folder, seed=0, keep_going=False, arithmetic=None):
         for output in cell.get("outputs", []):
             if "image/png" in output.get("data", {}):
                 output.data["image/png"] = smaller(output.data["image/png"])
+    fold(notebook)
     notebook.metadata.pop("widgets", None)
     notebook.metadata["language_info"] = {"name": "python"}  # the rest varies with the machine
     notebook.metadata["vglib_key"] = made_from
     notebook.metadata["vglib_outputs"] = outputs_hash(notebook)
+
+
+def fold(notebook):
+    """Fold the code of a tagged cell wherever it is read, and of no other cell.
+
+    The tag does it in the book, two other words of the metadata in JupyterLab and on Colab.
+    """
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            cell.metadata.pop("jupyter", None)
+            cell.metadata.pop("cellView", None)
+            if FOLDED & {*cell.metadata.get("tags", [])}:
+                cell.metadata |= {"jupyter": {"source_hidden": True}, "cellView": "form"}
 
 
 def smaller(png):

@@ -15,6 +15,8 @@ from importlib.resources import files
 
 import numpy as np
 
+from vglib.lesson import readable
+
 VERDICT_MIME = "application/vnd.vglib.verdict+json"
 SEEDS_NEEDED = 5
 AGREEMENT = 0.9  # share of seeds that must agree before a condition is decided
@@ -66,18 +68,6 @@ def recorded(name):
     """
     path = files("vglib").joinpath("records", f"{name}.json")
     return json.loads(path.read_text(encoding="utf-8"))["runs"]
-
-
-def readable(value, digits=3):
-    """A number as prose writes it, to ``digits`` significant digits: 0.235, or 1.20 × 10⁻¹⁹."""
-    if not math.isfinite(value):
-        raise ValueError(f"only finite numbers can be written out, not {value}")
-    value = float(value) or 0.0  # -0.0 is 0 to a reader
-    mantissa, exponent = f"{value:.{digits - 1}e}".split("e")
-    exponent = int(exponent)
-    if value == 0 or -4 < exponent < 4:
-        return f"{float(f'{mantissa}e{exponent}'):.{max(0, digits - 1 - exponent)}f}"
-    return f"{mantissa} × 10{str(exponent).translate(str.maketrans('-0123456789', '⁻⁰¹²³⁴⁵⁶⁷⁸⁹'))}"
 
 
 def glue(name, value, digits=3):

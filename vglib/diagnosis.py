@@ -17,7 +17,7 @@ from torch.nn.parameter import is_lazy
 
 from vglib import trials
 from vglib.anatomy import HALVES, anatomy
-from vglib.claims import readable
+from vglib.lesson import readable
 from vglib.monitor import Monitor
 from vglib.trials import Case, Remedy, run, set_aside
 

@@ -9,7 +9,7 @@ from itertools import product
 
 import numpy as np
 
-from vglib.claims import readable
+from vglib.lesson import readable
 
 # Lengths in metres, to make a ratio felt; sizes to the nearest power of ten.
 _LENGTHS = [

@@ -1,12 +1,338 @@
-"""Records in, matplotlib axes out."""
+"""Records in, charts out: SVG that follows the page's width and its light or dark theme.
+
+`ladder` draws gradients by layer with the layer next to the loss on top, `curves` everything else,
+`beside` puts charts side by side (on a phone, below each other). `picture` takes any figure.
+"""
+
+import re
+from dataclasses import dataclass
+from html import escape
+from io import StringIO
 
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib import ticker
 from matplotlib.lines import Line2D
+
+from vglib.lesson import readable
+
+# One colour code in drawings, sliders and charts; state: colour, marker, filled. A layer's state
+# comes from its gradient over that of the layer next to the loss.
+STATES = {
+    "starved": ("#2b6cb0", "v", False),
+    "fed": ("#3aa387", "o", True),
+    "exploding": ("#9c3600", "^", True),
+}
+_NEUTRAL = ("#808080", "s", True)  # for what is no gradient
+# Series that are no states; each shade can be seen on a light page and on a dark one.
+_SERIES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#b07d00", "#3b8bd0")
+_MARKERS = ("o", "s", "^", "D", "v", "P")
+_STYLE = {
+    "font.size": 11.5,
+    "font.family": "sans-serif",
+    "font.sans-serif": ["Helvetica", "Arial", "DejaVu Sans"],
+    "svg.fonttype": "none",
+    "svg.hashsalt": "vglib",
+}
+_POINTS = 10  # as many of a curve are drawn, or bars and markers hide the prediction
+
+
+def state_of(ratio: float) -> str:
+    """What a layer is called by its gradient over that of the layer next to the loss.
+
+    At most a tenth is starved, ten times or more is exploding, else it is fed.
+    """
+    return "starved" if ratio <= 0.1 else "exploding" if ratio >= 10 else "fed"
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A chart, or several side by side, as HTML; a notebook shows it."""
+
+    svg: str
+    alt: str
+
+    def _repr_mimebundle_(self, include=None, exclude=None):
+        return {"text/html": self.svg, "text/plain": f"chart: {self.alt}"}
+
+
+def picture(figure, alt: str) -> Picture:
+    """A matplotlib figure as a `Picture`, and closes it; ``alt`` says what it shows.
+
+    What is black takes the colour of the text around it.
+    """
+    text = StringIO()
+    with plt.rc_context(_STYLE):
+        figure.savefig(text, format="svg", transparent=True, metadata={"Date": None})
+    plt.close(figure)
+    svg = text.getvalue()
+    svg = svg[svg.index("<svg") :]
+    for colour, name in [(STATES[state][0], state) for state in STATES]:
+        svg = svg.replace(colour, f"var(--vg-{name}, {colour})")
+    svg = svg.replace("#000000", "currentColor")
+    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
+    # Ids of groups repeat from chart to chart; nothing refers to them.
+    svg = re.sub(r'<g id="[A-Za-z0-9.]+_\d+"', "<g", svg)
+    svg = re.sub(r"\d+\.\d{2,}", lambda number: f"{float(number[0]):.1f}", svg)
+    start, rest = svg.split(">", 1)
+    box = start.split('viewBox="')[1].split('"')[0]
+    head = (
+        f'<svg class="vg-chart" xmlns="http://www.w3.org/2000/svg" '
+        f'xmlns:xlink="http://www.w3.org/1999/xlink" viewBox="{box}" role="img" '
+        f'aria-label="{escape(alt)}" fill="currentColor" style="display:block;flex:1 1 16rem;'
+        f'width:100%;max-width:{float(box.split()[2]) / 12:.0f}rem;height:auto;margin:auto">'
+    )
+    return Picture(head + re.sub(r"\s+", " ", rest), alt)
+
+
+def beside(*pictures: Picture) -> Picture:
+    """Charts side by side where there is room, and below each other on a phone."""
+    style = "display:flex;flex-wrap:wrap;gap:0.5rem 1rem;align-items:flex-start"
+    svg = "".join(one.svg for one in pictures)
+    alt = " ".join(one.alt for one in pictures)
+    return Picture(f'<div class="vg-charts" style="{style}">{svg}</div>', alt)
+
+
+def ladder(
+    series: dict,
+    *,
+    quantity: str = "delta",
+    x: str = "gradient δ, relative to the top layer",
+    y: str = "layer",
+    heights=None,
+    down: bool = False,
+    neutral: tuple = (),
+    title: str = "",
+) -> Picture:
+    """Gradients on their way down: the layer next to the loss on top, a log axis across.
+
+    ``series``: name → what is measured, or a pair of that and what is predicted. Measured is a
+    `probes.GradientFlow`, whose ``quantity`` (``delta``, ``weight`` or ``signal``) is divided by
+    its value at the top, or an array of shape (networks, layers) as it is; predicted is a
+    `theory.PredictedFlow` or an array of shape (layers,). Points are medians, with the range over
+    networks, drawn as starved, fed or exploding; dashed lines are predictions. ``heights`` are
+    other marks for the vertical axis than layers, growing ``down`` if so; ``neutral`` names series
+    that are no gradients.
+    """
+    drawn = {name: _pair(one, quantity) for name, one in series.items()}
+    with plt.rc_context(_STYLE):
+        figure, axis = plt.subplots(figsize=(5.0, 5.1), layout="constrained", facecolor="none")
+        axis.set(xscale="log", xlabel=x, ylabel=y, facecolor="none", title=title)
+        axis.spines[["top", "right"]].set_visible(False)
+        axis.grid(axis="x", alpha=0.25)
+        ends, handles = [], {}
+        for name, (values, predicted) in drawn.items():
+            levels = np.arange(1, values.shape[1] + 1) if heights is None else np.asarray(heights)
+            low, middle, high = np.quantile(values, [0, 0.5, 1], axis=0)
+            if predicted is not None:
+                axis.plot(predicted, levels, "--", color="black", linewidth=1, zorder=1)
+            shown = np.unique(np.linspace(0, len(levels) - 1, min(_POINTS, len(levels))).round())
+            states = np.array(["" if name in neutral else state_of(m) for m in middle])
+            for state in dict.fromkeys(states):
+                k = [int(i) for i in shown if states[int(i)] == state]
+                colour, marker, filled = STATES.get(state, _NEUTRAL)
+                axis.hlines(levels[k], low[k], high[k], color=colour, linewidth=1.6, zorder=2)
+                (handles[state or name],) = axis.plot(
+                    middle[k],
+                    levels[k],
+                    linestyle="",
+                    marker=marker,
+                    color=colour,
+                    markersize=5.5,
+                    markerfacecolor=colour if filled else "none",
+                    markeredgewidth=1.4,
+                    zorder=3,
+                )
+            end = np.argmax(levels) if down else np.argmin(levels)
+            ends.append((float(middle[end]), name))
+        _name_below(axis, ends, levels, down=down)
+        _legend(figure, {k: handles[k] for k in [*STATES, *neutral] if k in handles}, drawn)
+        told = "; ".join(
+            f"{' '.join(name.split())} {readable(value, 2)}" for value, name in sorted(ends)
+        )
+        where = f"{y} {levels.max() if down else levels.min()}"
+        alt = title and f"{title}: "
+        alt += f"{x}, by {y}, on a log axis. Medians at {where}: {told}."
+        return picture(figure, alt)
+
+
+def curves(
+    series: dict,
+    *,
+    at,
+    x: str,
+    y: str,
+    log: str = "",
+    title: str = "",
+) -> Picture:
+    """Several series against one quantity, each with its name at its end.
+
+    ``series``: name → measured values of shape (seeds, points), or a pair of those and predicted
+    ones, (points,). Points are medians, with the range over seeds; dashed lines are predictions;
+    NaN leaves a gap. ``at``: the quantity across, (points,), or name → (points,). ``log``: "x",
+    "y" or "xy" for log axes.
+    """
+    drawn = {name: _pair(one) for name, one in series.items()}
+    with plt.rc_context(_STYLE):
+        figure, axis = plt.subplots(figsize=(5.0, 3.9), layout="constrained", facecolor="none")
+        axis.set(xlabel=x, ylabel=y, facecolor="none", title=title)
+        axis.set_xscale("log" if "x" in log else "linear")
+        axis.set_yscale("log" if "y" in log else "linear")
+        axis.spines[["top", "right"]].set_visible(False)
+        axis.grid(alpha=0.25)
+        ends = []
+        for k, (name, (values, predicted)) in enumerate(drawn.items()):
+            across = np.asarray(at[name] if isinstance(at, dict) else at)
+            colour, marker = _SERIES[k % len(_SERIES)], _MARKERS[k % len(_MARKERS)]
+            low, middle, high = np.quantile(values, [0, 0.5, 1], axis=0)
+            if predicted is not None:
+                axis.plot(across, predicted, "--", color=colour, linewidth=1.2, zorder=1)
+            few = len(across) <= 2 * _POINTS
+            if few:
+                axis.vlines(across, low, high, color=colour, zorder=2)
+            else:
+                axis.fill_between(across, low, high, color=colour, alpha=0.2, linewidth=0)
+            axis.plot(
+                across,
+                middle,
+                marker=marker if few else "",
+                linestyle="-" if predicted is None else "",
+                color=colour,
+                markersize=5.5,
+                linewidth=1.2,
+                zorder=3,
+            )
+            last = np.flatnonzero(np.isfinite(middle))[-1]
+            ends.append((across[last], middle[last], name, colour))
+        _name_beside(axis, ends)
+        _legend(figure, {}, drawn)
+        told = "; ".join(f"{name} {readable(value, 2)}" for _, value, name, _ in ends)
+        alt = title and f"{title}: "
+        alt += f"{y}, by {x}. Last medians: {told}."
+        return picture(figure, alt)
+
+
+def _pair(one, quantity="delta"):
+    """Measured values (networks, positions) and predicted ones (positions,) or None."""
+    measured, predicted = one if isinstance(one, tuple) else (one, None)
+    if hasattr(measured, quantity):
+        measured = getattr(measured, quantity)
+        measured = measured / measured[:, -1:]
+    predicted = getattr(predicted, quantity, predicted)
+    return np.atleast_2d(np.asarray(measured, dtype=float)), predicted
+
+
+def _legend(figure, handles, drawn):
+    """A line above the chart that tells the states and the predictions apart."""
+    if any(predicted is not None for _, predicted in drawn.values()):
+        handles["predicted"] = Line2D([], [], linestyle="--", color="black", linewidth=1)
+    if handles:
+        figure.legend(
+            handles.values(),
+            handles.keys(),
+            loc="outside upper center",
+            ncols=4,
+            frameon=False,
+            handletextpad=0.3,
+            columnspacing=1.0,
+            handlelength=1.6,
+        )
+
+
+def _name_beside(axis, ends):
+    """Each curve's name to the right of the axes, at the height of its end, none over another."""
+    axis.figure.canvas.draw()
+    to_axes = axis.transData + axis.transAxes.inverted()
+    step = 14 / (axis.get_window_extent().height / axis.figure.dpi * 72)
+    rows = sorted((to_axes.transform((x, y))[1], name, x, y, colour) for x, y, name, colour in ends)
+    at = [row[0] for row in rows]
+    for _ in range(50):  # push apart what is too close
+        for i in range(1, len(at)):
+            lack = step - (at[i] - at[i - 1])
+            if lack > 0:
+                at[i], at[i - 1] = at[i] + lack / 2, at[i - 1] - lack / 2
+    for height, (_, name, x, y, colour) in zip(at, rows, strict=True):
+        axis.annotate(
+            name,
+            (x, y),
+            xytext=(1.03, height),
+            textcoords="axes fraction",
+            va="center",
+            arrowprops=dict(
+                arrowstyle="-", color=colour, linewidth=0.6, shrinkA=0, shrinkB=3, relpos=(0, 0.5)
+            ),
+        )
+
+
+def _name_below(axis, ends, levels, *, down):
+    """Room below a ladder's curves, and there each one's name, in rows that do not overlap."""
+    low, high = axis.get_xlim()
+    axis.set_xlim(low, high * (high / low) ** 0.07)  # for the last name
+    if high / low < 100:
+        axis.xaxis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5)))
+        axis.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+        axis.xaxis.set_minor_locator(ticker.NullLocator())
+    axis.figure.canvas.draw()
+    low, high = np.log10(axis.get_xlim())
+    box = axis.get_window_extent()
+    width, height = (side / axis.figure.dpi * 72 for side in (box.width, box.height))  # points
+    ends = sorted(ends)
+    at = [(np.log10(value) - low) / (high - low) * width for value, _ in ends]
+    rows, placed = [], []
+    for k, (_, name) in enumerate(ends):
+        half = max(map(len, name.split("\n"))) * 6.1 / 2 + 2
+        centre = min(max(at[k], half), width - half)
+        if k + 1 < len(at):  # clear of the next name's leader
+            centre = max(min(centre, at[k + 1] - 3 - half), half)
+        elif k and at[k] - half < at[k - 1]:
+            centre = at[k - 1] + 4 + half
+        row = next((i for i, edge in enumerate(rows) if centre - half >= edge), len(rows))
+        rows[row : row + 1] = [centre + half]
+        placed.append((name, centre / width, row))
+    line = max(name.count("\n") + 1 for _, name in ends) * 14 + 4
+    share = (len(rows) * line + 12) / height
+    first, last = (levels.max(), levels.min()) if down else (levels.min(), levels.max())
+    size = abs(last - first) / max(1 - share - 0.07, 0.3)
+    sign = -1 if down else 1
+    axis.set_ylim(first - sign * size * share, last + sign * size * 0.07)
+    ticks = (
+        levels
+        if len(levels) <= 8
+        else ticker.MaxNLocator(7, integer=True).tick_values(levels.min(), levels.max())
+    )
+    ticks = {levels.min(), levels.max(), *ticks} if not down else set(ticks)
+    axis.yaxis.set_major_locator(
+        ticker.FixedLocator(sorted(t for t in ticks if levels.min() <= t <= levels.max()))
+    )
+    axis.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    if not down:
+        axis.text(0.01, 1, "loss ↓", transform=axis.transAxes, va="top")
+    for (name, centre, row), (value, _) in zip(placed, ends, strict=True):
+        axis.annotate(
+            name,
+            (value, first),
+            xytext=(centre, (len(rows) - row) * line / height),
+            textcoords="axes fraction",
+            ha="center",
+            va="top",
+            linespacing=1.05,
+            zorder=4,
+            arrowprops=dict(
+                arrowstyle="-",
+                color="#808080",
+                linewidth=0.7,
+                shrinkA=0,
+                shrinkB=6,
+                relpos=(0.5, 1),
+            ),
+        )
+
+
+# ---- what lessons not yet in the new shape draw with; goes with the last of them
 
 # Okabe and Ito's colours, which colour-blind readers can tell apart; markers differ as well.
 _COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"]
-_MARKERS = ["o", "s", "^", "D", "v", "P"]
+_OLD_MARKERS = ["o", "s", "^", "D", "v", "P"]
 
 
 def panels(*titles, x, y):
@@ -36,7 +362,7 @@ def spread(axis, x, measured, *, label, predicted=None):
         x,
         middle,
         yerr=[middle - low, high - middle],
-        fmt=_MARKERS[k],
+        fmt=_OLD_MARKERS[k],
         color=_COLOURS[k],
         markersize=4.5,
         elinewidth=1.2,

@@ -12,10 +12,10 @@ import numpy as np
 import torch
 from torch import nn
 from torch.autograd.graph import saved_tensors_hooks
-from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
+from torch.utils._pytree import tree_map
 
-from vglib.batch import Batch
+from vglib.batch import Batch, cross_entropy
 from vglib.checks import as_list, settings_of
 from vglib.recurrent import unroll
 
@@ -71,24 +71,44 @@ class GradientFlow:
             raise ValueError("a factor per layer needs depth 2 or more, not 1")
         return (self.delta[:, 0] / self.delta[:, -1]) ** (1 / (len(self.layers) - 1))
 
+    def table(self):
+        """Gradients by layer as text, the layer next to the loss on top; medians over networks.
+
+        *Starved* is a layer that gets at most a tenth of what the top one gets, *exploding* one
+        that gets ten times or more.
+        """
+        delta, weight = np.median(self.delta, axis=0), np.median(self.weight, axis=0)
+        ratio = np.median(self.delta / self.delta[:, -1:], axis=0)
+        width = max(map(len, (*self.layers, "layer")))
+        lines = [f"{'layer':<{width}}  RMS δ    relative   ∂L/∂W"]
+        for i in reversed(range(len(self.layers))):
+            state = "starved" if ratio[i] <= 0.1 else "exploding" if ratio[i] >= 10 else ""
+            lines.append(
+                f"{self.layers[i]:<{width}}  {delta[i]:.1e}  {ratio[i]:.1e}    {weight[i]:.1e}"
+                f"  {state}".rstrip()
+            )
+        return "\n".join(lines)
+
     def __repr__(self):
         networks, layers = self.delta.shape
-        text = f"GradientFlow: {networks} network{'s' * (networks > 1)}, {layers} layers"
+        if networks == 1:
+            return self.table()
+        text = f"GradientFlow: {networks} networks, {layers} layers"
         if layers > 1:
             low, middle, high = np.quantile(self.factor, [0, 0.5, 1])
             text += f", factor {middle:.3g}"
-            text += f" (from {low:.3g} to {high:.3g})" if networks > 1 else ""
+            text += f" (from {low:.3g} to {high:.3g})"
         return text
 
 
-def gradient_flow(nets, batch, *, loss=F.cross_entropy):
+def gradient_flow(nets, batch, *, loss_fn=cross_entropy):
     """Measure the gradient at every hidden layer of ``nets``, one module or a list, on ``batch``.
 
     δ_l is taken on the stream of networks made by `nets`. In any other model a layer is a module
     that owns a weight of two or more axes (Linear, Conv, …), δ_l is taken at its output, layers are
-    ordered as they run, and the last to run is the read-out. ``loss(outputs, targets)`` gives a
-    scalar. NaN stands where no gradient arrives: at layers that are detached, or the weights of
-    frozen ones.
+    ordered as they run, and the last to run is the read-out. ``loss_fn(model, batch)`` gives a
+    scalar; with one of your own, any batch will do. NaN stands where no gradient arrives: at layers
+    that are detached, or the weights of frozen ones.
 
     Nothing of the model changes: parameters, ``.grad``, buffers, mode, hooks and torch's random
     state are as before. Raises ValueError for an empty batch, inputs that are not finite or not of
@@ -96,7 +116,7 @@ def gradient_flow(nets, batch, *, loss=F.cross_entropy):
     layers, a loss that is not a finite scalar, or networks of different shapes.
     """
     nets = as_list(nets, "gradient_flow")
-    batch = _checked(batch)
+    batch = _checked(batch) if loss_fn is cross_entropy else batch
     for net in nets:
         _check_model(net, batch)
     shapes = {tuple((name, tuple(p.shape)) for name, p in net.named_parameters()) for net in nets}
@@ -104,7 +124,7 @@ def gradient_flow(nets, batch, *, loss=F.cross_entropy):
         raise ValueError(
             f"the {len(nets)} networks are of {len(shapes)} different shapes; measure them apart"
         )
-    results = [_one(net, batch, loss) for net in nets]
+    results = [_one(net, batch, loss_fn) for net in nets]
     names = {result[0] for result in results}
     values = np.array([result[1] for result in results])  # (networks, 3, layers)
     return GradientFlow(
@@ -140,9 +160,10 @@ def _check_model(net, batch):
     trainable = [parameter for parameter in net.parameters() if parameter.requires_grad]
     if not trainable:
         raise ValueError(f"{type(net).__name__} has no trainable parameters, so it has no gradient")
-    if batch.inputs.is_floating_point() and batch.inputs.dtype != trainable[0].dtype:
+    inputs = getattr(batch, "inputs", None)
+    if inputs is not None and inputs.is_floating_point() and inputs.dtype != trainable[0].dtype:
         raise ValueError(
-            f"the inputs are {batch.inputs.dtype} and the model is {trainable[0].dtype}; "
+            f"the inputs are {inputs.dtype} and the model is {trainable[0].dtype}; "
             "convert one of them, for instance with model.double()"
         )
 
@@ -191,7 +212,7 @@ def eager():
     return torch.compiler.set_stance("force_eager") if compiling else nullcontext()
 
 
-def _one(net, batch, loss):
+def _one(net, batch, loss_fn):
     """Names of the hidden layers of one network, and the rows (δ, ∂L/∂W, h) of their RMS."""
     ran = {}  # name: outputs z_l, in the order in which the layers run; several if one runs again
     signals = {}  # name: h_{l-1}, what the layer's weights multiply
@@ -219,8 +240,7 @@ def _one(net, batch, loss):
             handles.append(module.register_forward_hook(record_output(name)))
             owner = next(m for m in module.modules() if _owns_a_matrix(m))
             handles.append(owner.register_forward_pre_hook(record_input(name), with_kwargs=True))
-        outputs = net(batch.inputs.clone())
-        value = _checked_loss(loss, outputs, batch.targets)
+        value = _checked_loss(loss_fn, net, tree_map(_copied, batch))
         hidden = list(ran) if hasattr(net, "vglib_layers") else list(ran)[:-1]
         if not hidden:
             raise ValueError(
@@ -245,25 +265,13 @@ def _rms_of_all(gradients):
     return rms(torch.cat(arrived)) if arrived else float("nan")
 
 
-def _checked_loss(loss, outputs, targets):
-    if loss is F.cross_entropy:
-        if not isinstance(outputs, torch.Tensor) or outputs.ndim < 2:
-            tensor = isinstance(outputs, torch.Tensor)
-            got = tuple(outputs.shape) if tensor else type(outputs).__name__
-            raise ValueError(
-                f"cross-entropy needs outputs of shape (examples, classes), not {got}; for "
-                "another model give loss="
-            )
-        classes = outputs.shape[1]
-        if (
-            targets.dtype != torch.int64
-            or not 0 <= int(targets.min()) <= int(targets.max()) < classes
-        ):
-            raise ValueError(
-                f"labels must be whole numbers from 0 to {classes - 1}; these are of type "
-                f"{targets.dtype} and run from {targets.min()} to {targets.max()}"
-            )
-    value = loss(outputs, targets)
+def _copied(leaf):
+    """A copy, which the model may change in place, of what is a tensor."""
+    return leaf.clone() if isinstance(leaf, torch.Tensor) else leaf
+
+
+def _checked_loss(loss_fn, model, batch):
+    value = loss_fn(model, batch)
     if not isinstance(value, torch.Tensor) or value.ndim != 0:
         got = tuple(value.shape) if isinstance(value, torch.Tensor) else type(value).__name__
         raise ValueError(f"the loss must be a scalar tensor, not {got}")
@@ -428,7 +436,7 @@ class LagFlow:
         return carried / carried[:, :1]
 
 
-def gradient_by_lag(nets, batch, *, loss=F.cross_entropy):
+def gradient_by_lag(nets, batch, *, loss_fn=cross_entropy):
     """Measure ∂L/∂h_t, ∂L/∂c_t and ∂L/∂x_t by lag in networks of `recurrent`, step by step.
 
     Inputs of ``batch`` have shape (examples, time, features). The network runs in its written-out
@@ -443,7 +451,7 @@ def gradient_by_lag(nets, batch, *, loss=F.cross_entropy):
         with torch.enable_grad():
             x = batch.inputs.detach().requires_grad_()
             states, outputs = unroll(net, x)
-            value = _checked_loss(loss, outputs, batch.targets)
+            value = _checked_loss(loss_fn, lambda _, found=outputs: found, batch)
             wanted = [x, *(tensor for state in states for tensor in state)]
             gradients = torch.autograd.grad(value, wanted, allow_unused=True)
         size = len(states[0])
@@ -458,7 +466,7 @@ def gradient_by_lag(nets, batch, *, loss=F.cross_entropy):
     )
 
 
-def input_gradient_by_lag(net, batch, *, loss=F.cross_entropy):
+def input_gradient_by_lag(net, batch, *, loss_fn=cross_entropy):
     """RMS of ∂L/∂x_t by lag, shape (lags,), lag 0 last in time: of any model on sequences.
 
     Costs one forward and one backward pass of the model as it is, fused or not. The model is left
@@ -468,7 +476,7 @@ def input_gradient_by_lag(net, batch, *, loss=F.cross_entropy):
     _check_model(net, batch)
     with _as_found(net):
         x = batch.inputs.detach().requires_grad_()
-        value = _checked_loss(loss, net(x), batch.targets)
+        value = _checked_loss(loss_fn, net, Batch(x, batch.targets))
         (gradient,) = torch.autograd.grad(value, [x])
     return _inputs_by_lag(gradient)
 

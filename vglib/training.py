@@ -5,6 +5,7 @@ import os
 import sys
 from collections import defaultdict
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -13,10 +14,22 @@ from torch.func import vmap
 from torch.nn import functional as F
 from tqdm import tqdm
 
-from vglib.checks import as_list, at_least_one, positive, settings_of
+from vglib.batch import Batch, cross_entropy
+from vglib.checks import as_list, at_least_one, choose, positive, settings_of
 from vglib.nets import ACTIVATIONS, Layer
 
 SCORED = 1_000  # examples on which a score is measured
+# Optimizers by name, as people use them; momentum is 0.9 where there is one.
+OPTIMIZERS = {
+    "sgd": torch.optim.SGD,
+    "momentum": partial(torch.optim.SGD, momentum=0.9),
+    "nesterov": partial(torch.optim.SGD, momentum=0.9, nesterov=True),
+    "adagrad": torch.optim.Adagrad,
+    "rmsprop": torch.optim.RMSprop,
+    "rprop": torch.optim.Rprop,
+    "adam": torch.optim.Adam,
+    "adamw": torch.optim.AdamW,
+}
 
 
 def accuracy(outputs, targets):
@@ -56,7 +69,8 @@ def train(
     batch_size,
     optimizer,
     seed,
-    loss=F.cross_entropy,
+    rate=None,
+    loss_fn=cross_entropy,
     score=accuracy,
     target=None,
     check_every=50,
@@ -65,9 +79,10 @@ def train(
 ):
     """Train ``nets``, one module or a list, in place; returns a `Training`.
 
-    ``optimizer`` is a function from parameters to a torch optimizer. At each step every network
-    sees the same ``batch_size`` training examples; ``seed`` orders them, epoch by epoch. Every
-    ``check_every`` steps ``score(outputs, targets)`` is measured; a network whose score is at
+    ``optimizer`` is a name from OPTIMIZERS, with its learning ``rate``, or a function from
+    parameters to a torch optimizer. ``loss_fn(model, batch)`` gives a scalar. At each step every
+    network sees the same ``batch_size`` training examples; ``seed`` orders them, epoch by epoch.
+    Every ``check_every`` steps ``score(outputs, targets)`` is measured; a network whose score is at
     least ``target`` stops there. ``clip`` is the largest norm of a network's gradient.
 
     Small networks of `nets.mlp` that differ only in their weights are trained side by side, which
@@ -84,6 +99,11 @@ def train(
         )
     if clip is not None:
         positive("clip", clip)
+    if isinstance(optimizer, str):
+        positive("rate", rate)
+        optimizer = partial(choose("optimizer", optimizer, OPTIMIZERS), lr=rate)
+    elif rate is not None:
+        raise ValueError(f"rate belongs to an optimizer's name, not to {optimizer!r}")
     order = _order(len(task.train.targets), steps, batch_size, seed)
     groups = _groups(nets, batch_size, optimizer)
     seen = sys.stderr.isatty() or "ipykernel" in sys.modules
@@ -95,7 +115,7 @@ def train(
             members = [nets[i] for i in group]
             family = _Family(members) if len(members) > 1 else _Single(members[0])
             stop = dict(score=score, target=target, check_every=check_every, clip=clip)
-            parts.append(_loop(family, task, order, optimizer, loss, bar, **stop))
+            parts.append(_loop(family, task, order, optimizer, loss_fn, bar, **stop))
     back = np.argsort(np.concatenate(groups))
     arrays = [np.concatenate(values)[back] for values in zip(*parts, strict=True)]
     return Training(*arrays, tuple(settings_of(net) for net in nets))
@@ -220,7 +240,7 @@ class _Linears(nn.Module):
             linear.bias.copy_(bias)
 
 
-def _loop(family, task, order, optimizer, loss, bar, *, score, target, check_every, clip):
+def _loop(family, task, order, optimizer, loss_fn, bar, *, score, target, check_every, clip):
     losses, steps = [], len(order)
     reached = np.full(family.size, np.nan)
     diverged = np.zeros(family.size, dtype=bool)
@@ -230,7 +250,7 @@ def _loop(family, task, order, optimizer, loss, bar, *, score, target, check_eve
     for step, chosen in enumerate(order):
         x, y = task.train.inputs[chosen], task.train.targets[chosen]
         step_optimizer.zero_grad()
-        values = _loss_by_network(loss, family(x), y)
+        values = _loss_by_network(loss_fn, family, Batch(x, y))
         seen = values.detach()
         finite = seen.isfinite()
         losses.append(seen if everyone else seen.masked_fill(~active, torch.nan))
@@ -260,14 +280,16 @@ def _loop(family, task, order, optimizer, loss, bar, *, score, target, check_eve
     return history, reached, _score(family, task, score).numpy(), diverged
 
 
-def _loss_by_network(loss, outputs, y):
-    """One loss for each network; outputs have shape (networks, examples, …)."""
-    if len(outputs) == 1:
-        return loss(outputs[0], y)[None]
-    if loss is F.cross_entropy:  # several times cheaper than by vmap
-        values = loss(outputs.flatten(0, 1), y.repeat(len(outputs)), reduction="none")
+def _loss_by_network(loss_fn, family, batch):
+    """One loss for each network, (networks,)."""
+    if family.size == 1:
+        return loss_fn(family.nets[0], batch)[None]
+    outputs = family(batch.inputs)  # (networks, examples, …)
+    if loss_fn is cross_entropy:  # several times cheaper than by vmap
+        targets = batch.targets.repeat(len(outputs))
+        values = F.cross_entropy(outputs.flatten(0, 1), targets, reduction="none")
         return values.view(len(outputs), -1).mean(dim=1)
-    return vmap(loss, in_dims=(0, None))(outputs, y)
+    return vmap(lambda found: loss_fn(lambda _: found, batch))(outputs)
 
 
 def _step_active(family, step_optimizer, active):

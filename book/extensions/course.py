@@ -2,6 +2,7 @@
 
 import json
 import re
+from ast import literal_eval
 from base64 import b64decode
 from collections import Counter
 from functools import cache
@@ -15,7 +16,7 @@ from typing import ClassVar
 from docutils import nodes
 from docutils.statemachine import StringList
 from sphinx.errors import ExtensionError
-from sphinx.util.docutils import SphinxDirective
+from sphinx.util.docutils import SphinxDirective, SphinxRole
 
 from tools.confirm import confirmation
 from tools.confirm import read as read_confirmations
@@ -32,6 +33,7 @@ from vglib.claims import (
 
 CLAIMS_PAGE = "book/claims"
 PLACEHOLDER = "<!-- every claim -->"
+CHART = '<svg class="vg-chart"'
 SHORT = 60  # characters of a claim's short form, so that it fits a row of a table
 SAYS = {  # how the details name the settings that did not say yes
     "false": "False",
@@ -416,6 +418,56 @@ def mend_page(app, pagename, templatename, context, doctree):
     ]
 
 
+def glued(cells):
+    """The numbers that a lesson gives to the book, by name, as it writes them."""
+    found = {}
+    for cell in cells:
+        for output in cell.get("outputs", []):
+            name = output.get("metadata", {}).get("scrapbook", {}).get("name", "")
+            data = {k: v for k, v in output.get("data", {}).items() if k.endswith("text/plain")}
+            if name and data and VERDICT_MIME not in output["data"]:
+                found[name] = literal_eval(text(next(iter(data.values()))))
+    return found
+
+
+class Number(SphinxRole):
+    """A number by the name that a lesson gave it: ``{n}`depth-left-relu` ``.
+
+    Exactly one lesson must have glued that name.
+    """
+
+    def run(self):
+        folder = Path(self.env.app.srcdir, "lessons")
+        paths = [path.relative_to(folder).with_suffix("") for path in folder.rglob("*.ipynb")]
+        names = sorted(path.as_posix() for path in paths)
+        found = {name: glued(read_lesson(self.env.app, name)) for name in names}
+        owners = [name for name, numbers in found.items() if self.text in numbers]
+        if len(owners) != 1:
+            where = f"in {len(owners)} lessons: {', '.join(owners)}" if owners else "in no lesson"
+            raise ExtensionError(f"{self.env.docname}: the number {self.text!r} is glued {where}")
+        return [nodes.inline("", found[owners[0]][self.text], classes=["number"])], []
+
+
+def describe_charts(app, docname, source):
+    """Give each chart of a lesson the alt text in its cell's metadata, where there is one."""
+    if not docname.startswith("lessons/"):
+        return
+    notebook = json.loads(source[0])
+    for cell in notebook["cells"]:
+        for output in cell.get("outputs", []):
+            if "text/html" in output.get("data", {}):
+                output["data"]["text/html"] = described(cell, text(output["data"]["text/html"]))
+    source[0] = json.dumps(notebook)
+
+
+def described(cell, html):
+    """The HTML of a cell's chart with its alt text from the metadata, where there is one."""
+    alt = cell["metadata"].get("mystnb", {}).get("image", {}).get("alt")
+    if not alt or html.count(CHART) != 1:
+        return html
+    return re.sub(r'(role="img" aria-label)="[^"]*"', lambda m: f'{m[1]}="{escape(alt)}"', html)
+
+
 class LessonFigure(SphinxDirective):
     """Show a figure of a lesson, with the caption and the alt text that it has there.
 
@@ -435,7 +487,7 @@ class LessonFigure(SphinxDirective):
             image["alt"] = settings["image"]["alt"]
             figure += image
         else:
-            figure += nodes.raw("", text(data["text/html"]), format="html")
+            figure += nodes.raw("", described(cell, text(data["text/html"])), format="html")
         caption = nodes.Element()
         self.state.nested_parse(StringList([settings["figure"]["caption"]]), 0, caption)
         figure += nodes.caption("", "", *caption[0].children)
@@ -462,7 +514,9 @@ class LessonFigure(SphinxDirective):
 
 def setup(app):
     app.connect("source-read", fill_claims_page)
+    app.connect("source-read", describe_charts)
     app.connect("html-page-context", mend_page, priority=900)
     app.connect("build-finished", write_claims)
     app.add_directive("lesson-figure", LessonFigure)
+    app.add_role("n", Number())
     return {"version": "1", "parallel_read_safe": True}
