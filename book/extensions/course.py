@@ -471,11 +471,12 @@ def described(cell, html):
 class LessonFigure(SphinxDirective):
     """Show a figure of a lesson, with the caption and the alt text that it has there.
 
-    The arguments are the lesson and the figure's name in it; ``:name:`` is the label here.
+    The arguments are the lesson and the figure's name in it; ``:name:`` is the label here, and
+    ``:start: 2,0,1`` the choices at which a slider figure starts here, counted from 0.
     """
 
     required_arguments = 2
-    option_spec: ClassVar = {"name": str}
+    option_spec: ClassVar = {"name": str, "start": str}
 
     def run(self):
         lesson, name = self.arguments
@@ -487,7 +488,13 @@ class LessonFigure(SphinxDirective):
             image["alt"] = settings["image"]["alt"]
             figure += image
         else:
-            figure += nodes.raw("", described(cell, text(data["text/html"])), format="html")
+            html = described(cell, text(data["text/html"]))
+            if "start" in self.options:
+                start = f'"start":[{self.options["start"]}]'
+                html, count = re.subn(r'"start":\[[\d,]*\]', start, html)
+                if count != 1:
+                    raise self.error(f"figure {name!r} of lesson {lesson!r} is no slider figure")
+            figure += nodes.raw("", html, format="html")
         caption = nodes.Element()
         self.state.nested_parse(StringList([settings["figure"]["caption"]]), 0, caption)
         figure += nodes.caption("", "", *caption[0].children)
@@ -512,11 +519,27 @@ class LessonFigure(SphinxDirective):
         return "/" + Path("..", path.relative_to(Path(self.env.app.srcdir).parent)).as_posix()
 
 
+class Essentials(SphinxDirective):
+    """Ends the essential part of a chapter and leads to the next one.
+
+    The argument is the next page's path below ``book/``: ``causes/activations``.
+    """
+
+    required_arguments = 1
+
+    def run(self):
+        box = nodes.container(classes=["vg-essentials"])
+        line = f"**The essentials** go on with {{doc}}`/book/{self.arguments[0]}`. Below: deeper."
+        self.state.nested_parse(StringList([line]), 0, box)
+        return [box]
+
+
 def setup(app):
     app.connect("source-read", fill_claims_page)
     app.connect("source-read", describe_charts)
     app.connect("html-page-context", mend_page, priority=900)
     app.connect("build-finished", write_claims)
     app.add_directive("lesson-figure", LessonFigure)
+    app.add_directive("essentials", Essentials)
     app.add_role("n", Number())
     return {"version": "1", "parallel_read_safe": True}
