@@ -9,54 +9,10 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy.optimize import brentq
-from scipy.special import expit, logsumexp, ndtr
+from scipy.special import logsumexp
 
 from vglib.checks import at_least_one, check_gain, check_scales, choose, positive
-
-_SELU_SCALE, _SELU_ALPHA = 1.0507009873554805, 1.6732632423543772
-
-
-def _exp_below(z):
-    return np.exp(np.minimum(z, 0))
-
-
-# φ and φ′ of each activation, written out, so that no prediction rests on autograd. PReLU is
-# leaky ReLU with torch's initial slope.
-SLOPES = {
-    "identity": (lambda z: z, np.ones_like),
-    "sigmoid": (expit, lambda z: expit(z) * expit(-z)),
-    # 1/cosh² without its overflow
-    "tanh": (np.tanh, lambda z: 4 * expit(2 * z) * expit(-2 * z)),
-    "hardtanh": (lambda z: np.clip(z, -1, 1), lambda z: (np.abs(z) < 1) * 1.0),
-    "softplus": (lambda z: np.logaddexp(z, 0), expit),
-    "relu": (lambda z: np.maximum(z, 0), lambda z: (z > 0) * 1.0),
-    "leaky_relu": (lambda z: np.maximum(z, 0.01 * z), lambda z: np.where(z > 0, 1, 0.01)),
-    "prelu": (lambda z: np.maximum(z, 0.25 * z), lambda z: np.where(z > 0, 1, 0.25)),
-    "elu": (lambda z: np.where(z > 0, z, _exp_below(z) - 1), _exp_below),
-    "selu": (
-        lambda z: _SELU_SCALE * np.where(z > 0, z, _SELU_ALPHA * (_exp_below(z) - 1)),
-        lambda z: _SELU_SCALE * np.where(z > 0, 1, _SELU_ALPHA * _exp_below(z)),
-    ),
-    "gelu": (
-        lambda z: z * ndtr(z),
-        lambda z: ndtr(z) + z * np.exp(-(z**2) / 2) / np.sqrt(2 * np.pi),
-    ),
-    "silu": (lambda z: z * expit(z), lambda z: expit(z) * (1 + z * expit(-z))),
-}
-
-# Variance of a weight from fan_in, fan_out and gain.
-_WEIGHT_VARIANCE = {
-    "torch": lambda fan_in, fan_out, gain: 1 / (3 * fan_in),
-    "lecun": lambda fan_in, fan_out, gain: 1 / fan_in,
-    "xavier": lambda fan_in, fan_out, gain: 2 / (fan_in + fan_out),
-    "xavier_uniform": lambda fan_in, fan_out, gain: 2 / (fan_in + fan_out),
-    "he": lambda fan_in, fan_out, gain: 2 / fan_in,
-    "he_uniform": lambda fan_in, fan_out, gain: 2 / fan_in,
-    "normal": lambda fan_in, fan_out, gain: gain**2 / fan_in,
-    # Rows or columns of unit length, whichever are fewer.
-    "orthogonal": lambda fan_in, fan_out, gain: gain**2 / max(fan_in, fan_out),
-    "critical": lambda fan_in, fan_out, gain: gain**2 / fan_in,
-}
+from vglib.names import ACTIVATIONS, INITS
 
 # Gauss-Legendre nodes on z/√q from 0 to 9, and mirrored. They crowd around 0, where ReLU has its
 # kink and where sigmoid-like slopes are narrow when q is large; 100 Gauss-Hermite nodes would be
@@ -79,13 +35,13 @@ def gaussian_mean(function, variance):
 
 def length_map(q, activation, *, gain, bias_scale=0.0):
     """Variance of the pre-activations one layer up: σ_w² E[φ(z)²] + σ_b², z ~ N(0, q)."""
-    phi, _ = choose("activation", activation, SLOPES)
+    phi = choose("activation", activation, ACTIVATIONS).phi
     return gain**2 * gaussian_mean(lambda z: phi(z) ** 2, q) + bias_scale**2
 
 
 def chi(q, activation, *, gain):
     """χ = σ_w² E[φ′(z)²], z ~ N(0, q): what δ² is multiplied by on its way down one layer."""
-    _, slope = choose("activation", activation, SLOPES)
+    slope = choose("activation", activation, ACTIVATIONS).slope
     return gain**2 * gaussian_mean(lambda z: slope(z) ** 2, q)
 
 
@@ -118,7 +74,7 @@ def critical_gain(activation, *, bias_scale=0.0):
     √2 for ReLU and 1 for tanh, both without biases. Raises ValueError where there is none: for
     instance for ReLU with random biases, whose variance then grows at every layer.
     """
-    phi, slope = choose("activation", activation, SLOPES)
+    _, phi, slope = choose("activation", activation, ACTIVATIONS)
     check_scales("normal", bias_scale)
 
     def gain_at(q):
@@ -202,8 +158,8 @@ def predict_flow(
     signal met on its way up (Schoenholz et al. 2017). Squares are averaged over the examples.
     Raises ValueError for an unknown name and for bad numbers.
     """
-    phi, slope = choose("activation", activation, SLOPES)
-    variance_of = choose("init", init, _WEIGHT_VARIANCE)
+    _, phi, slope = choose("activation", activation, ACTIVATIONS)
+    variance_of = choose("init", init, INITS).variance
     choose("connection", connection, ("plain", "residual"))
     at_least_one(depth=depth, width=width)
     check_gain(init, gain)
@@ -247,7 +203,7 @@ def batch_norm_factor(activation):
     √(E[φ′(z)²] / Var[φ(z)]) with z ~ N(0, 1), whatever the scale of the weights; for ReLU
     √(π/(π-1)) ≈ 1.21, so that gradients explode (Yang et al. 2019).
     """
-    phi, slope = choose("activation", activation, SLOPES)
+    _, phi, slope = choose("activation", activation, ACTIVATIONS)
     variance = gaussian_mean(lambda z: phi(z) ** 2, 1.0) - gaussian_mean(phi, 1.0) ** 2
     return float(np.sqrt(gaussian_mean(lambda z: slope(z) ** 2, 1.0) / variance))
 

@@ -16,7 +16,8 @@ from tqdm import tqdm
 
 from vglib.batch import Batch, cross_entropy
 from vglib.checks import as_list, at_least_one, choose, positive, settings_of
-from vglib.nets import ACTIVATIONS, Layer
+from vglib.names import ACTIVATIONS
+from vglib.nets import Layer
 
 SCORED = 1_000  # examples on which a score is measured
 # Optimizers by name, as people use them; momentum is 0.9 where there is one.
@@ -130,7 +131,9 @@ def _order(examples, steps, batch_size, seed):
 
 
 # The modules whose networks are trained side by side; all but Linear work entry by entry.
-_STACKABLE = {nn.Sequential, Layer, nn.Linear, *ACTIVATIONS.values()} - {nn.PReLU}
+_STACKABLE = {nn.Sequential, Layer, nn.Linear, *(row.module for row in ACTIVATIONS.values())} - {
+    nn.PReLU
+}
 _ENTRYWISE = {"SGD", "Adam", "AdamW", "RMSprop", "Rprop", "Adagrad", "Adadelta", "NAdam", "RAdam"}
 # Beyond these sizes a layer takes so long to compute that there is no overhead worth saving, or
 # the matrices of all networks no longer fit the cache: benchmarks/family_speed.py.
