@@ -178,7 +178,7 @@ def test_where_the_premise_fails_a_setting_is_silent_and_not_counted(trial):
     nowhere = {name: [False] * 10 for name in "abc"}
     silent = trial(None, three(TRUE, TRUE, TRUE), premise=nowhere)
     assert (silent.answer, silent.effect) == ("undecided", {"text": "none to be seen"})
-    assert "<td>silent</td>" in silent._card()
+    assert "<td>silent</td>" in silent._repr_mimebundle_()[0]["text/html"]
     with pytest.raises(KeyError):
         silent["z"]
     with pytest.raises(ValueError, match="premise of 'z', which is no setting"):
@@ -301,7 +301,7 @@ def test_another_outcome_than_the_sentence_was_written_for_is_told(trial):
     assert trial(fields, three(TRUE, TRUE, FALSE), premise=premise).astray() == []
     other = trial(fields, three(MIXED, TRUE, TRUE))
     assert other.astray() == ["a: undecided, not true", "b: true, not silent", "c: true, not false"]
-    assert "written for another outcome" in other._card()
+    assert "written for another outcome" in other._repr_mimebundle_()[0]["text/html"]
     assert astray(other.rule, {"a": "true", "b": "silent"}) == ["c: not tried, not false"]
     assert astray(other.rule, dict(a="true", b="silent", c="false", d="true")) == [
         "d: true, not listed"

@@ -166,18 +166,21 @@ def rule(name: str) -> Rule:
     if claim not in all_claims():
         raise ValueError(f"unknown claim {claim!r}; choose one of: {', '.join(all_claims())}")
     found = all_claims()[claim]
-    where = found.get("opinions", {}).get(opinion) if opinion else found
-    if where is None:
+    if opinion and opinion not in found.get("opinions", {}):
         raise ValueError(
             f"claim {claim} has no opinion {opinion!r}; choose one of: "
             f"{', '.join(found.get('opinions', {})) or 'none'}"
         )
-    if opinion:  # it is about the same words, by a rule of its own
-        where = {field: found[field] for field in OF_THE_CLAIM if field in found} | where
-    return check_rule(name, where)
+    return check_rule(name, opinion_on(found, opinion) if opinion else found)
 
 
-def check_rule(name: str, claim: dict) -> None:
+def opinion_on(claim: dict, opinion: str) -> dict:
+    """Another lesson's opinion on a claim as a claim: the same words, and a rule of its own."""
+    same = {field: claim[field] for field in OF_THE_CLAIM if field in claim}
+    return same | claim["opinions"][opinion]
+
+
+def check_rule(name: str, claim: dict) -> Rule:
     """The `Rule` in ``claim``, an entry of ``claims.toml``; ValueError says what it lacks."""
 
     def wants(what):
@@ -375,14 +378,15 @@ class Verdict:
         }
 
     def _repr_mimebundle_(self, include=None, exclude=None):
+        verdict = self.as_json()
         data = {
             "text/plain": str(self),
-            "text/html": self._card(),
-            VERDICT_MIME: self.as_json(),
+            "text/html": self._card(verdict),
+            VERDICT_MIME: verdict,
         }
         return data, {"scrapbook": {"name": f"verdict-{self.rule.claim}", "mime_prefix": ""}}
 
-    def _card(self):
+    def _card(self, verdict):
         mark, word = ANSWERS[self.answer][0], self.answer.capitalize()
         other = "".join(f"<li>{escape(line)}</li>" for line in self.astray())
         if other:
@@ -393,7 +397,8 @@ class Verdict:
             f"<p><strong><span aria-hidden='true'>{mark}</span> {word}.</strong> "
             f"{escape(self.rule.says)}</p>{other}<details><summary>{self.holding} of {self.tried} "
             f"settings; the rule and what was measured</summary><p>{escape(explained(self.rule))}"
-            f"</p><div class='vg-table'>{verdict_table(self.as_json())}</div></details></div>"
+            f"</p><div class='vg-table' tabindex='0' role='region' aria-label='Settings of "
+            f"{self.rule.claim}'>{verdict_table(verdict)}</div></details></div>"
         )
 
 
