@@ -45,10 +45,6 @@ def every_lesson(rule):
     return test
 
 
-    *("causes/activations", "causes/depth"),
-    *("causes/weight_scale", "consequences/stalled"),
-    *("remedies/degradation", "remedies/gates"),
-    *("remedies/gates_adding", "remedies/gates_tasks", "remedies/paths"),
 CUT = {"seen": 76, "folded": 74}  # columns that fit the page at 1280 pixels
 
 
