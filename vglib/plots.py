@@ -75,7 +75,8 @@ def picture(figure: plt.Figure, alt: str) -> Picture:
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
     # Ids of groups repeat from chart to chart; nothing refers to them.
     svg = re.sub(r'<g id="[A-Za-z0-9.]+_\d+"', "<g", svg)
-    svg = re.sub(r"\d+\.\d{2,}", lambda number: f"{float(number[0]):.1f}", svg)
+    # Coordinates stand inside tags; what is between them is read.
+    svg = re.sub(r"<[^>]*>", lambda tag: re.sub(r"\d+\.\d{2,}", _rounded, tag[0]), svg)
     start, rest = svg.split(">", 1)
     box = start.split('viewBox="')[1].split('"')[0]
     head = (
@@ -85,6 +86,10 @@ def picture(figure: plt.Figure, alt: str) -> Picture:
         f'width:100%;max-width:{float(box.split()[2]) / 12:.0f}rem;height:auto;margin:auto">'
     )
     return Picture(head + re.sub(r"\s+", " ", rest), alt)
+
+
+def _rounded(number):
+    return f"{float(number[0]):.1f}"
 
 
 def beside(*pictures: Picture) -> Picture:
