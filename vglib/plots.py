@@ -63,6 +63,11 @@ def picture(figure: plt.Figure, alt: str) -> Picture:
 
     What is black takes the colour of the text around it.
     """
+    for axis in figure.axes:
+        for side in (axis.xaxis, axis.yaxis):
+            low, high = side.get_view_interval()
+            if side.get_scale() == "log" and high / low > 1e6:  # a fence, and a page's bytes
+                side.set_minor_locator(ticker.NullLocator())
     text = StringIO()
     with plt.rc_context(_STYLE):
         figure.savefig(text, format="svg", transparent=True, metadata={"Date": None})
@@ -73,6 +78,9 @@ def picture(figure: plt.Figure, alt: str) -> Picture:
         svg = svg.replace(colour, f"var(--vg-{name}, {colour})")
     svg = svg.replace("#000000", "currentColor")
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
+    # Ticks repeat the stroke of the path that they use.
+    svg = re.sub(r'(<use [^>]*?) style="stroke: [^;"]*; stroke-width: [^;"]*"', r"\1", svg)
+    svg = re.sub(r"<!--.*?-->", "", svg)
     # Ids of groups repeat from chart to chart; nothing refers to them.
     svg = re.sub(r'<g id="[A-Za-z0-9.]+_\d+"', "<g", svg)
     # Coordinates stand inside tags; what is between them is read.
