@@ -16,7 +16,9 @@ OTHERS = ("plain code", "plain elementwise code")
 
 def compare(item, outputs, stored, skip_compare=None):
     """In place of nbval's comparison, which takes a number for a word."""
-    cell = nbformat.from_dict({"outputs": stored, "metadata": item.cell.metadata})
+    cell = nbformat.from_dict(
+        {"outputs": stored, "metadata": item.cell.metadata}
+    )
     item.comparison_traceback = differences(cell, outputs)
     return not item.comparison_traceback
 
@@ -54,6 +56,8 @@ def trains_nothing(path):
 
 def pytest_configure(config):
     nbval.plugin.IPyNbCell.compare_outputs = compare
-    config.option.nbval_kernel_startup_timeout = 600  # a busy machine is not a bug
+    config.option.nbval_kernel_startup_timeout = (
+        600  # a busy machine is not a bug
+    )
     for name in OTHERS if config.option.nbval else ():
         config.pluginmanager.register(OtherArithmetic(name), name)
