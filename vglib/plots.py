@@ -76,8 +76,7 @@ def picture(figure: plt.Figure, alt: str) -> Picture:
     for state, (colour, _, _) in STATES.items():
         svg = svg.replace(colour, f"var(--vg-{state}, {colour})")
     svg = svg.replace("#000000", "currentColor")
-    # Coordinates, in tags; what a reader reads stands between them, and keeps its digits.
-    svg = re.sub(r"<[^>]+>", lambda tag: re.sub(r"\d+\.\d+", _rounded, tag[0]), svg)
+    svg = re.sub(r"<[^>]*>", _rounded, svg)  # in tags; what stands between them is read
     root = ElementTree.fromstring(svg)  # which leaves comments out
     _lighten(root)
     width = float(root.get("viewBox").split()[2])
@@ -90,8 +89,9 @@ def picture(figure: plt.Figure, alt: str) -> Picture:
     return Picture(ElementTree.tostring(root, encoding="unicode"), alt)
 
 
-def _rounded(number):
-    return f"{float(number[0]):.1f}".removesuffix(".0")
+def _rounded(tag):
+    """A tag with its coordinates to one decimal place."""
+    return re.sub(r"\d+\.\d+", lambda x: f"{float(x[0]):.1f}".removesuffix(".0"), tag[0])
 
 
 def _lighten(root):
