@@ -237,7 +237,7 @@ def by_itself(chart):
     head = re.sub(r' (?:class|style)="[^"]*"', "", head)
     width, height = re.search(r'viewBox="0 0 ([\d.]+) ([\d.]+)"', head).groups()
     page = f'<rect width="{width}" height="{height}" fill="white"/>'
-    return f'{head} width="{width}" height="{height}">{page}{rest}'
+    return f'{head} width="{1.7 * float(width):.0f}">{page}{rest}'  # of a README's 830 pixels
 
 
 def same_sources(one, other):
