@@ -17,7 +17,6 @@ from docutils import nodes
 from docutils.statemachine import StringList
 from sphinx.errors import ExtensionError
 from sphinx.util.docutils import SphinxDirective, SphinxRole
-
 from tools.confirm import confirmation
 from tools.confirm import read as read_confirmations
 from vglib.claims import (
