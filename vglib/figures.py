@@ -23,7 +23,7 @@ _THINGS = [
 ]
 
 
-def compared(ratio):
+def compared(ratio: float) -> str:
     """A sentence that makes ``ratio`` felt: what it would make of a kilometre."""
     length = 1000 * ratio
     if 950 < length < 1050:
