@@ -192,7 +192,7 @@ class FirstUses(SphinxTransform):
 
 
 class OneHeading(SphinxTransform):
-    """Put the names of one entry of the glossary into one heading: the card shows one."""
+    """Put the names of one entry of the glossary into one heading, which is what a card shows."""
 
     default_priority = 700
 
@@ -203,7 +203,11 @@ class OneHeading(SphinxTransform):
                 continue
             for other in others:
                 first["ids"] += other["ids"]
-                first += [nodes.Text(", "), *other.children]
+                first += nodes.Text(", ")
+                letter, _, index = other.astext().partition("_")  # as in σ_w
+                first += (
+                    [nodes.Text(letter), nodes.subscript("", index)] if index else other.children
+                )
                 item.remove(other)
 
 
