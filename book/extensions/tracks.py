@@ -11,6 +11,7 @@ from sphinx.util.docutils import SphinxDirective
 from tools.essentials import TRACK, following, minutes
 
 PARTS = ("causes", "consequences", "detection", "remedies")  # what is deeper, or essential
+DOT = '<span class="vg-dot" role="img" aria-label="essential">●</span> '
 
 
 def page_of(docname):
@@ -107,11 +108,10 @@ def mark_contents(app, pagename, templatename, context, doctree):
         for link in soup.select("a[href]"):
             if link["href"] in essentials or (link["href"] == "#" and here):
                 link["class"] = [*link.get("class", []), "vg-essential"]
-                link.append(BeautifulSoup('<span class="vg-dot"> ●</span>', "html.parser"))
-                link.find(class_="vg-dot")["title"] = "essential"
+                link.insert(0, BeautifulSoup(DOT, "html.parser"))
             elif link.text.startswith("Lesson"):
                 link["class"] = [*link.get("class", []), "vg-lesson"]
-        key = '<p class="vg-key"><span class="vg-dot">●</span> the essentials: an hour</p>'
+        key = '<p class="vg-key">● the essentials: an hour</p>'
         soup.insert(0, BeautifulSoup(key, "html.parser"))
         return soup
 
