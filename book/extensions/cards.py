@@ -228,7 +228,15 @@ def drop_scripts(app, pagename, templatename, context, doctree):
     ]
 
 
+def keep_errors(app, config):
+    """Let nothing write the style sheet that is dropped: where a build fails, it hides the error."""
+    for listener in list(app.events.listeners["build-finished"]):
+        if listener.handler.__name__ == "scb_static_path":
+            app.disconnect(listener.id)
+
+
 def setup(app):
+    app.connect("config-inited", keep_errors)
     app.add_transform(FirstUses)
     app.add_transform(OneHeading)
     app.connect("html-page-context", drop_scripts, priority=900)
