@@ -229,7 +229,7 @@ def drop_scripts(app, pagename, templatename, context, doctree):
 
 
 def keep_errors(app, config):
-    """Let nothing write the style sheet that is dropped: where a build fails, it hides the error."""
+    """Let nothing write the style sheet that is dropped: where a build fails, it hides why."""
     for listener in list(app.events.listeners["build-finished"]):
         if listener.handler.__name__ == "scb_static_path":
             app.disconnect(listener.id)
