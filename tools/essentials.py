@@ -65,11 +65,6 @@ def words(markdown):
     return sum(bool(re.search(r"\w", word)) for word in text.split())
 
 
-def minutes(markdown):
-    """How long the essential part of a page takes a newcomer, sliders and guesses included."""
-    return max(1, round(words(essential(markdown)) / PACE))
-
-
 def main():
     total = 0
     for page in TRACK:
@@ -77,7 +72,7 @@ def main():
         count = words(essential(markdown))
         total += count
         mark = "" if END.search(markdown) else "  (whole page)"
-        print(f"{count:6,}  {minutes(markdown):3} min  {page}{mark}")
+        print(f"{count:6,}  {round(count / PACE):3} min  {page}{mark}")
     print(f"{total:6,}  {round(total / PACE):3} min  in all")
 
 

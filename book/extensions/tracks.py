@@ -1,14 +1,12 @@
 """Sphinx extension of the book: the short track, the essentials, and what is deeper."""
 
-from pathlib import Path
-
 from bs4 import BeautifulSoup
 from docutils import nodes
 from docutils.statemachine import StringList
 from sphinx.errors import ExtensionError
 from sphinx.util.docutils import SphinxDirective
 
-from tools.essentials import TRACK, following, minutes
+from tools.essentials import TRACK, following
 
 PARTS = ("causes", "consequences", "detection", "remedies")  # what is deeper, or essential
 DOT = '<span class="vg-dot" role="img" aria-label="essential">●</span> '
@@ -18,16 +16,6 @@ def page_of(docname):
     """A chapter's path below book/; None for what is none."""
     part, _, path = docname.partition("/")
     return path if part == "book" else None
-
-
-def source_of(app, page):
-    return Path(app.srcdir, "book", f"{page}.md").read_text(encoding="utf-8")
-
-
-def length(app, page):
-    """How long the essential part of a page takes: *5 minutes*."""
-    count = minutes(source_of(app, page))
-    return f"{count} minute{'s' * (count > 1)}"
 
 
 class Essentials(SphinxDirective):
@@ -49,7 +37,7 @@ class Essentials(SphinxDirective):
             raise ExtensionError(f"{self.env.docname}: after essentials comes {wanted}")
         done = f"**Essentials, {TRACK.index(page) + 1} of {len(TRACK)}: done.**"
         if given:
-            lines = [f"{done} Next, {length(self.env.app, given)}: {{doc}}`/book/{given}`"]
+            lines = [f"{done} Next: {{doc}}`/book/{given}`"]
         else:
             lines = [
                 f"{done} Go on with your own network, with [a lesson](/lessons/causes/depth.ipynb),"
@@ -85,7 +73,7 @@ def mark_top(app, doctree, docname):
     title = next(doctree.findall(nodes.title))
     if page in TRACK:
         place = f"{TRACK.index(page) + 1} of {len(TRACK)}"
-        line = [f"● Essential, {place} · about {length(app, page)} to the line “Below: deeper”"]
+        line = [f"● Essential, {place}, to the line “Below: deeper”"]
     else:
         kind = "Lesson, optional" if docname.startswith("lessons/") else "Deeper"
         line = [f"{kind} · not one of ", ("the essentials", TRACK[0])]
