@@ -182,8 +182,10 @@ class FirstUses(SphinxTransform):
             seen.add((term, letter))
             if explained and text[start:stop] == text.strip(" .,:;"):
                 continue
-            is_formula = isinstance(node, nodes.math)
-            shown = node.deepcopy() if is_formula else nodes.inline("", text[start:stop])
+            shown = nodes.inline("", text[start:stop])
+            if isinstance(node, nodes.math):  # a formula alone would leave its link without a name
+                name = nodes.inline("", term, classes=["visually-hidden"])
+                shown = nodes.inline("", "", node.deepcopy(), name)
             parts += [nodes.Text(text[end:start]), link(term, self.env.docname, shown)]
             end = stop
         if parts:

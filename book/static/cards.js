@@ -2,10 +2,19 @@
 // read out as the link's description. A finger opens the card; a mouse or Enter follows the link.
 (() => {
   if (!window.tippy) return;
-  const closes = {
+  // The extension hands over a term and its meaning without the list that they are from, and with
+  // their ids, which Notation itself has already.
+  const listed = (html) => {
+    const list = document.createElement("dl");
+    list.innerHTML = html;
+    for (const node of list.querySelectorAll("[id]")) node.removeAttribute("id");
+    return list.outerHTML;
+  };
+  const ours = {
     fn: (card) => {
       const close = (event) => event.key === "Escape" && card.hide();
       return {
+        onCreate: () => card.setContent(listed(card.props.content)),
         onShow: () => addEventListener("keydown", close),
         onHide: () => removeEventListener("keydown", close),
       };
@@ -13,7 +22,7 @@
   };
   tippy.setDefaultProps({
     aria: { content: "describedby", expanded: false },
-    plugins: [...tippy.defaultProps.plugins, closes],
+    plugins: [...tippy.defaultProps.plugins, ours],
     inlinePositioning: true,
   });
   // A formula in a link would be one more stop for the Tab key.
