@@ -1,8 +1,10 @@
 """The tools: keys against stale outputs, other seeds, another address."""
 
+import re
 import shutil
 import subprocess
 from contextlib import nullcontext
+from xml.etree import ElementTree
 
 import nbformat
 import pytest
@@ -381,3 +383,21 @@ def test_the_track_has_pages_only_and_ends(root):
     assert essentials.following(essentials.TRACK[-1]) is None
     for page in essentials.TRACK:
         assert (root / "book" / f"{page}.md").exists(), page
+
+
+def test_the_readme_shows_a_chart_that_needs_no_page(root):
+    stored = (root / tool.README_PICTURE[2]).read_text("utf-8")
+    assert f"]({tool.README_PICTURE[2]})" in (root / "README.md").read_text("utf-8")
+    assert stored == tool.readme_picture(), "run `make lessons`"
+    assert not re.search(r"var\(|currentColor|vg-chart|style=\"display", stored)
+    svg = ElementTree.fromstring(stored)
+    page = svg[0]
+    assert page.tag.endswith("rect")
+    assert page.get("fill") == "white"
+    assert svg.get("viewBox") == f"0 0 {page.get('width')} {page.get('height')}"
+
+
+def test_an_unknown_readme_picture_is_refused(monkeypatch):
+    monkeypatch.setattr(tool, "README_PICTURE", ("causes/depth", "fig-none", "none.svg"))
+    with pytest.raises(ValueError, match="causes/depth has no figure 'fig-none'"):
+        tool.readme_picture()

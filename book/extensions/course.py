@@ -445,7 +445,8 @@ class Number(SphinxRole):
         if len(owners) != 1:
             where = f"in {len(owners)} lessons: {', '.join(owners)}" if owners else "in no lesson"
             raise ExtensionError(f"{self.env.docname}: the number {self.text!r} is glued {where}")
-        return [nodes.inline("", found[owners[0]][self.text], classes=["number"])], []
+        number = found[owners[0]][self.text].replace(" × ", "\u00a0×\u00a0")
+        return [nodes.inline("", number, classes=["number"])], []
 
 
 def describe_charts(app, docname, source):
