@@ -11,6 +11,7 @@ import pytest
 from nbclient.exceptions import CellExecutionError
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
+from tools import essentials
 from tools import lessons as tool
 from tools.release import release
 from tools.retarget import address, pages, retarget
@@ -335,6 +336,53 @@ def test_fresh_runs_everything_again(course, monkeypatch):
     tool.refresh(fresh=True)
     tool.stage(fresh=True)
     assert len(runs) == 2
+
+
+PAGE = """---
+myst: words that nobody reads
+---
+
+# Two words
+
+(a-label)=
+Here are five: $z_l = 1$ and {n}`depth-left`.
+
+```{drawing} stack
+:name: fig-stack
+A caption.
+```
+
+::::{dropdown} Deeper: a fold
+Nobody counts this.
+:::{note}
+Nor this.
+:::
+::::
+
+$$x = y$$ (eq-one)
+
+```python
+print("nor code")
+```
+
+[One more.](causes/depth.md)
+
+```{essentials} causes/depth
+```
+
+What follows is deeper.
+"""
+
+
+def test_the_words_of_the_essential_part_are_those_that_are_read():
+    assert essentials.words(essentials.essential(PAGE)) == 2 + 6 + 2 + 2
+    assert essentials.words(PAGE) == 2 + 6 + 2 + 2 + 4
+
+
+def test_the_track_has_pages_only_and_ends(root):
+    assert essentials.following(essentials.TRACK[-1]) is None
+    for page in essentials.TRACK:
+        assert (root / "book" / f"{page}.md").exists(), page
 
 
 def test_the_readme_shows_a_chart_that_needs_no_page(root):

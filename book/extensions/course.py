@@ -519,27 +519,11 @@ class LessonFigure(SphinxDirective):
         return "/" + Path("..", path.relative_to(Path(self.env.app.srcdir).parent)).as_posix()
 
 
-class Essentials(SphinxDirective):
-    """Ends the essential part of a chapter and leads to the next one.
-
-    The argument is the next page's path below ``book/``: ``causes/activations``.
-    """
-
-    required_arguments = 1
-
-    def run(self):
-        box = nodes.container(classes=["vg-essentials"])
-        line = f"**The essentials** go on with {{doc}}`/book/{self.arguments[0]}`. Below: deeper."
-        self.state.nested_parse(StringList([line]), 0, box)
-        return [box]
-
-
 def setup(app):
     app.connect("source-read", fill_claims_page)
     app.connect("source-read", describe_charts)
     app.connect("html-page-context", mend_page, priority=900)
     app.connect("build-finished", write_claims)
     app.add_directive("lesson-figure", LessonFigure)
-    app.add_directive("essentials", Essentials)
     app.add_role("n", Number())
     return {"version": "1", "parallel_read_safe": True}
