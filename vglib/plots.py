@@ -5,9 +5,11 @@
 """
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 from io import StringIO
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -56,7 +58,7 @@ class Picture:
         return {"text/html": self.svg, "text/plain": f"chart: {self.alt}"}
 
 
-def picture(figure, alt: str) -> Picture:
+def picture(figure: plt.Figure, alt: str) -> Picture:
     """A matplotlib figure as a `Picture`, and closes it; ``alt`` says what it shows.
 
     What is black takes the colour of the text around it.
@@ -99,7 +101,7 @@ def ladder(
     quantity: str = "delta",
     x: str = "gradient δ, relative to the top layer",
     y: str = "layer",
-    heights=None,
+    heights: Sequence | None = None,
     down: bool = False,
     neutral: tuple = (),
     title: str = "",
@@ -159,7 +161,7 @@ def ladder(
 def curves(
     series: dict,
     *,
-    at,
+    at: Any,
     x: str,
     y: str,
     log: str = "",

@@ -23,12 +23,12 @@ from tools.confirm import read as read_confirmations
 from vglib.claims import (
     ANSWERS,
     KINDS,
-    OF_THE_CLAIM,
     VERDICT_MIME,
     all_claims,
     astray,
     check_rule,
     explained,
+    opinion_on,
 )
 
 CLAIMS_PAGE = "book/claims"
@@ -132,8 +132,8 @@ def verdict_on(app, name, claim):
 
 def opinions_on(app, name, claim):
     """What other lessons found about a claim: (claim of the opinion, verdict, heading) each."""
-    for opinion, other in claim.get("opinions", {}).items():
-        merged = {k: v for k, v in claim.items() if k in OF_THE_CLAIM} | other
+    for opinion in claim.get("opinions", {}):
+        merged = opinion_on(claim, opinion)
         yield merged, *verdict_on(app, f"{name}/{opinion}", merged)
 
 
