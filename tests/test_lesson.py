@@ -97,8 +97,10 @@ def test_states_begin_at_a_tenth_and_at_ten_times(ratio, state):
 def marks(chart, colour):
     """The heights at which a chart has a mark of this colour, from the top of the picture."""
     root = ElementTree.fromstring(chart.svg)
+    rules = dict(re.findall(r"\.(\w+)\{([^}]*)\}", root[-1].text))
     uses = root.iter("{http://www.w3.org/2000/svg}use")
-    return sorted({float(use.get("y")) for use in uses if colour in use.get("style", "")})
+    styled = [(use, use.get("style") or rules[use.get("class")]) for use in uses]
+    return sorted({float(use.get("y")) for use, style in styled if colour in style})
 
 
 def test_a_ladder_has_the_top_layer_on_top_and_layers_in_their_states(pair):

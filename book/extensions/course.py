@@ -33,7 +33,7 @@ from vglib.claims import (
 
 CLAIMS_PAGE = "book/claims"
 PLACEHOLDER = "<!-- every claim -->"
-CHART = '<svg class="vg-chart"'
+CHART = 'class="vg-chart"'
 SHORT = 60  # characters of a claim's short form, so that it fits a row of a table
 SAYS = {  # how the details name the settings that did not say yes
     "false": "False",
