@@ -22,7 +22,6 @@ SVG = "{http://www.w3.org/2000/svg}"
 WIDTH = 328  # two panels fit beside each other at 1280 pixels, one at 390 and does not shrink
 WAITING = {  # drawn for chapters that are not yet written
     "attention": "how far the first token is from the loss, in a chain and with attention",
-    "batch-norm": "what batch norm subtracts and divides by",
 }
 
 
