@@ -13,7 +13,7 @@ import torch
 from sphinx.application import Sphinx
 
 from tools import slopes
-from vglib.nets import ACTIVATIONS
+from vglib.names import ACTIVATIONS
 
 FOLDER = Path(__file__).parents[1] / "book" / "drawings"
 STYLE = FOLDER.parent / "static" / "drawing.css"
@@ -132,7 +132,7 @@ def test_slopes_are_as_the_script_draws_them():
 def test_curves_are_those_of_pytorch(name):
     root = ElementTree.fromstring(slopes.drawing(name))
     curves = [p.get("d") for p in root.iter(f"{SVG}path") if p.get("class") == "curve"]
-    activation = ACTIVATIONS[name]().double()
+    activation = ACTIVATIONS[name].module().double()
     for path, origin, order in zip(curves, (slopes.LEFT, slopes.RIGHT), (0, 1), strict=True):
         for piece in path.split("M")[1:]:
             pixels = np.array([pair.split(",") for pair in piece.split()], dtype=float)
@@ -152,7 +152,7 @@ def test_curves_are_those_of_pytorch(name):
 def test_steepest_slopes_are_as_written():
     z = torch.linspace(-8, 8, 160_002, dtype=torch.float64).requires_grad_()
     written = {"¼": 0.25, "always 1": 1}
-    for name, make in ACTIVATIONS.items():
+    for name, (make, *_) in ACTIVATIONS.items():
         (slope,) = torch.autograd.grad(make().double()(z).sum(), z)
         text = slopes.ACTIVATIONS[name][2]
         number = re.search(r"\d\.\d+|\d|¼", text)[0]

@@ -11,7 +11,8 @@ from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 from vglib.monitor import Monitor
-from vglib.nets import ACTIVATIONS, CONNECTIONS, NORMALIZATIONS, mlp
+from vglib.names import ACTIVATIONS
+from vglib.nets import CONNECTIONS, NORMALIZATIONS, mlp
 from vglib.probes import activation_statistics, gradient_flow
 from vglib.tasks import Batch
 

@@ -6,11 +6,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from vglib.names import ACTIVATIONS, INITS
 from vglib.nets import (
-    ACTIVATIONS,
     CONNECTIONS,
     GATE_BIAS,
-    INITS,
     NORMALIZATIONS,
     convnet,
     mlp,

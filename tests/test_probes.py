@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.nn import functional as F
 
-from vglib.nets import ACTIVATIONS, mlp
+from vglib.names import ACTIVATIONS
+from vglib.nets import mlp
 from vglib.probes import activation_statistics, gradient_flow, rms
 from vglib.tasks import Batch
 

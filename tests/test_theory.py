@@ -9,12 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.integrate import quad
 
-from vglib.nets import ACTIVATIONS, mlp
+from vglib.names import ACTIVATIONS
+from vglib.nets import mlp
 from vglib.probes import gradient_by_lag, gradient_flow
 from vglib.recurrent import recurrent
 from vglib.tasks import Batch
 from vglib.theory import (
-    SLOPES,
     batch_norm_factor,
     chi,
     critical_gain,
@@ -29,13 +29,13 @@ from vglib.theory import (
 DEEP = dict(depth=30, width=100)
 
 
-@pytest.mark.parametrize("name", SLOPES)
+@pytest.mark.parametrize("name", ACTIVATIONS)
 def test_formulas_are_torch_s_activations_and_their_derivatives(name):
     # Further out torch itself rounds: softplus is z from 20 up, GELU's 1 + erf has no digits left.
     z = torch.linspace(-5, 15, 1000, dtype=torch.float64, requires_grad=True)
-    h = ACTIVATIONS[name]().double()(z)
+    module, phi, slope = ACTIVATIONS[name]
+    h = module().double()(z)
     h.sum().backward()
-    phi, slope = SLOPES[name]
     np.testing.assert_allclose(phi(z.detach().numpy()), h.detach().numpy(), rtol=1e-9, atol=0)
     # 1 - tanh² loses all digits far out, where 1/cosh² keeps them.
     np.testing.assert_allclose(slope(z.detach().numpy()), z.grad.numpy(), rtol=1e-7, atol=1e-15)
@@ -46,19 +46,17 @@ def density(z, variance):
     return math.exp(-(z**2) / (2 * variance)) / math.sqrt(2 * math.pi * variance)
 
 
-@pytest.mark.parametrize("name", SLOPES)
+@pytest.mark.parametrize("name", ACTIVATIONS)
 @given(variance=st.floats(1e-2, 100.0))
 def test_quadrature_agrees_with_adaptive_integration(name, variance):
     bounds = [(0, 0.02), (0.1, 0)] if name == "hardtanh" else [(1e-6, 0)]
-    for function in SLOPES[name]:
+    for function in ACTIVATIONS[name][1:]:
 
         def squared(z, function=function):
             return function(np.array(z)) ** 2
 
-        def weighted(z):  # scipy's norm.pdf is far slower than what it computes
-            return (
-                squared(z) * math.exp(-(z**2) / (2 * variance)) / math.sqrt(2 * math.pi * variance)
-            )
+        def weighted(z):
+            return squared(z) * density(z, variance)
 
         std = variance**0.5
         edges = np.clip([-12 * std, -std, -1, 0, 1, std, 12 * std], -12 * std, 12 * std)

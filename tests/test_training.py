@@ -10,7 +10,8 @@ from torch import nn
 from torch.nn import functional as F
 
 from vglib.batch import squared_error
-from vglib.nets import ACTIVATIONS, convnet, mlp
+from vglib.names import ACTIVATIONS
+from vglib.nets import convnet, mlp
 from vglib.tasks import Batch, Task, digits
 from vglib.training import accuracy, train
 

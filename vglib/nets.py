@@ -18,39 +18,8 @@ from torch import nn
 
 from vglib import theory
 from vglib.checks import at_least_one, check_gain, check_scales, choose
+from vglib.names import ACTIVATIONS, INITS
 
-ACTIVATIONS = {
-    "identity": nn.Identity,
-    "sigmoid": nn.Sigmoid,
-    "tanh": nn.Tanh,
-    "hardtanh": nn.Hardtanh,
-    "softplus": nn.Softplus,
-    "relu": nn.ReLU,
-    "leaky_relu": nn.LeakyReLU,
-    "prelu": nn.PReLU,
-    "elu": nn.ELU,
-    "selu": nn.SELU,
-    "gelu": nn.GELU,
-    "silu": nn.SiLU,
-}
-
-
-def _normal(weight, gain):
-    nn.init.normal_(weight, std=gain * weight[0].numel() ** -0.5)
-
-
-# What each init does to a weight of shape (fan_out, fan_in, …); None leaves what torch drew.
-INITS = {
-    "torch": None,
-    "lecun": lambda weight, gain: _normal(weight, 1.0),
-    "xavier": lambda weight, gain: nn.init.xavier_normal_(weight),
-    "xavier_uniform": lambda weight, gain: nn.init.xavier_uniform_(weight),
-    "he": lambda weight, gain: nn.init.kaiming_normal_(weight, nonlinearity="relu"),
-    "he_uniform": lambda weight, gain: nn.init.kaiming_uniform_(weight, nonlinearity="relu"),
-    "orthogonal": lambda weight, gain: nn.init.orthogonal_(weight, gain=gain),
-    "normal": _normal,
-    "critical": _normal,
-}
 CONNECTIONS = ("plain", "residual", "highway", "dense")
 NORMALIZATIONS = (None, "batch", "layer")
 GATE_BIAS = -2.0  # highway layers start by carrying: Srivastava et al. (2015) suggest -1 to -3
@@ -64,7 +33,7 @@ class Layer(nn.Module):
         self.normalization, self.activation, self.weights = normalization, activation, weights
         self.connection, self.scale, self.gate = connection, scale, gate
 
-    def forward(self, z):
+    def forward(self, z: torch.Tensor) -> torch.Tensor:
         h = self.activation(self.normalization(z))
         new = self.weights(h)
         if self.connection == "residual":
@@ -75,11 +44,13 @@ class Layer(nn.Module):
             return torch.cat([z, new], dim=1)
         return new
 
-    def extra_repr(self):
+    def extra_repr(self) -> str:
         return f"connection={self.connection}, scale={self.scale}"
 
 
-def mlp(*, depth, width, inputs=64, classes=10, **keywords):
+def mlp(
+    *, depth: int, width: int, inputs: int = 64, classes: int = 10, **keywords
+) -> nn.Sequential:
     """A deep network of ``depth`` hidden layers of ``width`` units, then a linear read-out.
 
     Inputs have shape (examples, inputs). The other keywords are those of `convnet`.
@@ -99,7 +70,7 @@ def mlp(*, depth, width, inputs=64, classes=10, **keywords):
     return net
 
 
-def convnet(*, depth, channels, classes=10, **keywords):
+def convnet(*, depth: int, channels: int, classes: int = 10, **keywords) -> nn.Sequential:
     """A deep convolutional network for 8×8 images: ``depth`` layers of 3×3 kernels.
 
     Layer 1 has stride 2 and makes maps of 4×4; the read-out sees their mean. Padding is circular,
@@ -161,8 +132,8 @@ def _build(
     branch_scale=1.0,
     dtype=torch.float64,
 ):
-    make_activation = choose("activation", activation, ACTIVATIONS)
-    fill = choose("init", init, INITS)
+    make_activation = choose("activation", activation, ACTIVATIONS).module
+    fill = choose("init", init, INITS).fill
     choose("connection", connection, CONNECTIONS)
     choose("normalization", normalization, NORMALIZATIONS)
     check_gain(init, gain)

@@ -5,58 +5,16 @@ layer to layer, and so does the expected square of the gradient (Poole et al. 20
 al. 2017). The expectations over that Gaussian are computed by quadrature.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from scipy.optimize import brentq
-from scipy.special import expit, logsumexp, ndtr
+from scipy.special import logsumexp
 
 from vglib.checks import at_least_one, check_gain, check_scales, choose, positive
-
-_SELU_SCALE, _SELU_ALPHA = 1.0507009873554805, 1.6732632423543772
-
-
-def _exp_below(z):
-    return np.exp(np.minimum(z, 0))
-
-
-# φ and φ′ of each activation, written out, so that no prediction rests on autograd. PReLU is
-# leaky ReLU with torch's initial slope.
-SLOPES = {
-    "identity": (lambda z: z, np.ones_like),
-    "sigmoid": (expit, lambda z: expit(z) * expit(-z)),
-    # 1/cosh² without its overflow
-    "tanh": (np.tanh, lambda z: 4 * expit(2 * z) * expit(-2 * z)),
-    "hardtanh": (lambda z: np.clip(z, -1, 1), lambda z: (np.abs(z) < 1) * 1.0),
-    "softplus": (lambda z: np.logaddexp(z, 0), expit),
-    "relu": (lambda z: np.maximum(z, 0), lambda z: (z > 0) * 1.0),
-    "leaky_relu": (lambda z: np.maximum(z, 0.01 * z), lambda z: np.where(z > 0, 1, 0.01)),
-    "prelu": (lambda z: np.maximum(z, 0.25 * z), lambda z: np.where(z > 0, 1, 0.25)),
-    "elu": (lambda z: np.where(z > 0, z, _exp_below(z) - 1), _exp_below),
-    "selu": (
-        lambda z: _SELU_SCALE * np.where(z > 0, z, _SELU_ALPHA * (_exp_below(z) - 1)),
-        lambda z: _SELU_SCALE * np.where(z > 0, 1, _SELU_ALPHA * _exp_below(z)),
-    ),
-    "gelu": (
-        lambda z: z * ndtr(z),
-        lambda z: ndtr(z) + z * np.exp(-(z**2) / 2) / np.sqrt(2 * np.pi),
-    ),
-    "silu": (lambda z: z * expit(z), lambda z: expit(z) * (1 + z * expit(-z))),
-}
-
-# Variance of a weight from fan_in, fan_out and gain.
-_WEIGHT_VARIANCE = {
-    "torch": lambda fan_in, fan_out, gain: 1 / (3 * fan_in),
-    "lecun": lambda fan_in, fan_out, gain: 1 / fan_in,
-    "xavier": lambda fan_in, fan_out, gain: 2 / (fan_in + fan_out),
-    "xavier_uniform": lambda fan_in, fan_out, gain: 2 / (fan_in + fan_out),
-    "he": lambda fan_in, fan_out, gain: 2 / fan_in,
-    "he_uniform": lambda fan_in, fan_out, gain: 2 / fan_in,
-    "normal": lambda fan_in, fan_out, gain: gain**2 / fan_in,
-    # Rows or columns of unit length, whichever are fewer.
-    "orthogonal": lambda fan_in, fan_out, gain: gain**2 / max(fan_in, fan_out),
-    "critical": lambda fan_in, fan_out, gain: gain**2 / fan_in,
-}
+from vglib.names import ACTIVATIONS, INITS
 
 # Gauss-Legendre nodes on z/√q from 0 to 9, and mirrored. They crowd around 0, where ReLU has its
 # kink and where sigmoid-like slopes are narrow when q is large; 100 Gauss-Hermite nodes would be
@@ -67,7 +25,7 @@ _WEIGHTS = 4.5 * np.append(_WEIGHTS[::-1], _WEIGHTS)
 _WEIGHTS = _WEIGHTS * np.exp(-(_NODES**2) / 2) / np.sqrt(2 * np.pi)
 
 
-def gaussian_mean(function, variance):
+def gaussian_mean(function: Callable, variance: np.ndarray | float) -> np.ndarray:
     """E[f(z)] for z ~ N(0, variance), one per entry of variance, by Gauss-Legendre quadrature.
 
     Good to 1e-6 for the activations and slopes of the course up to a variance of 100, but for hard
@@ -77,19 +35,21 @@ def gaussian_mean(function, variance):
     return function(z) @ _WEIGHTS
 
 
-def length_map(q, activation, *, gain, bias_scale=0.0):
+def length_map(
+    q: np.ndarray | float, activation: str, *, gain: float, bias_scale: float = 0.0
+) -> np.ndarray:
     """Variance of the pre-activations one layer up: σ_w² E[φ(z)²] + σ_b², z ~ N(0, q)."""
-    phi, _ = choose("activation", activation, SLOPES)
+    phi = choose("activation", activation, ACTIVATIONS).phi
     return gain**2 * gaussian_mean(lambda z: phi(z) ** 2, q) + bias_scale**2
 
 
-def chi(q, activation, *, gain):
+def chi(q: np.ndarray | float, activation: str, *, gain: float) -> np.ndarray:
     """χ = σ_w² E[φ′(z)²], z ~ N(0, q): what δ² is multiplied by on its way down one layer."""
-    _, slope = choose("activation", activation, SLOPES)
+    slope = choose("activation", activation, ACTIVATIONS).slope
     return gain**2 * gaussian_mean(lambda z: slope(z) ** 2, q)
 
 
-def fixed_length(activation, *, gain, bias_scale=0.0):
+def fixed_length(activation: str, *, gain: float, bias_scale: float = 0.0) -> float:
     """The variance q* that the length map settles at, starting from 1 (Poole et al. 2016).
 
     0 where the signal dies out. Raises ValueError where the variance grows without bound.
@@ -112,13 +72,13 @@ def fixed_length(activation, *, gain, bias_scale=0.0):
     return 0.0  # at criticality it creeps toward 0 and never arrives
 
 
-def critical_gain(activation, *, bias_scale=0.0):
+def critical_gain(activation: str, *, bias_scale: float = 0.0) -> float:
     """The gain σ_w at which χ = 1 at a fixed point that the variance does not run away from.
 
     √2 for ReLU and 1 for tanh, both without biases. Raises ValueError where there is none: for
     instance for ReLU with random biases, whose variance then grows at every layer.
     """
-    phi, slope = choose("activation", activation, SLOPES)
+    _, phi, slope = choose("activation", activation, ACTIVATIONS)
     check_scales("normal", bias_scale)
 
     def gain_at(q):
@@ -162,12 +122,12 @@ class PredictedFlow:
     variance: np.ndarray
 
     @property
-    def delta(self):
+    def delta(self) -> np.ndarray:
         """RMS δ_l / RMS δ_L, shape (layers,)."""
         return np.exp(self.log_delta)
 
     @property
-    def factor(self):
+    def factor(self) -> float:
         """Geometric mean over hidden layers, (RMS δ_1 / RMS δ_L)^(1/(L-1)); needs two layers."""
         if len(self.log_delta) < 2:
             raise ValueError("a factor per layer needs depth 2 or more, not 1")
@@ -175,17 +135,17 @@ class PredictedFlow:
 
 
 def predict_flow(
-    inputs,
+    inputs: Any,
     *,
-    depth,
-    width,
-    activation,
-    init,
-    gain=None,
-    bias_scale=0.0,
-    connection="plain",
-    branch_scale=1.0,
-):
+    depth: int,
+    width: int,
+    activation: str,
+    init: str,
+    gain: float | None = None,
+    bias_scale: float = 0.0,
+    connection: str = "plain",
+    branch_scale: float = 1.0,
+) -> PredictedFlow:
     """Predict the RMS of δ_l = ∂L/∂z_l in `nets.mlp`, layer by layer from the data's own scale.
 
     For each row x of ``inputs``, shape (examples, features), with n the width and z ~ N(0, q_l)::
@@ -202,8 +162,8 @@ def predict_flow(
     signal met on its way up (Schoenholz et al. 2017). Squares are averaged over the examples.
     Raises ValueError for an unknown name and for bad numbers.
     """
-    phi, slope = choose("activation", activation, SLOPES)
-    variance_of = choose("init", init, _WEIGHT_VARIANCE)
+    _, phi, slope = choose("activation", activation, ACTIVATIONS)
+    variance_of = choose("init", init, INITS).variance
     choose("connection", connection, ("plain", "residual"))
     at_least_one(depth=depth, width=width)
     check_gain(init, gain)
@@ -241,18 +201,18 @@ def predict_flow(
     return PredictedFlow((log_squared - log_squared[-1]) / 2, q.mean(axis=1))
 
 
-def batch_norm_factor(activation):
+def batch_norm_factor(activation: str) -> float:
     """What batch norm multiplies RMS δ by on its way down one layer, at init and for large batches.
 
     √(E[φ′(z)²] / Var[φ(z)]) with z ~ N(0, 1), whatever the scale of the weights; for ReLU
     √(π/(π-1)) ≈ 1.21, so that gradients explode (Yang et al. 2019).
     """
-    phi, slope = choose("activation", activation, SLOPES)
+    _, phi, slope = choose("activation", activation, ACTIVATIONS)
     variance = gaussian_mean(lambda z: phi(z) ** 2, 1.0) - gaussian_mean(phi, 1.0) ** 2
     return float(np.sqrt(gaussian_mean(lambda z: slope(z) ** 2, 1.0) / variance))
 
 
-def rnn_factor(*, gain, input_variance):
+def rnn_factor(*, gain: float, input_variance: float) -> float:
     """What RMS ∂L/∂h_t of a tanh RNN is multiplied by per lag, once its state has settled.
 
     h_t = tanh(W h_{t-1} + u_t), the entries of W with variance gain²/n, those of the input current
@@ -267,7 +227,7 @@ def rnn_factor(*, gain, input_variance):
     return float(np.sqrt(chi(q, "tanh", gain=gain)))
 
 
-def lstm_cell_factor(*, forget_bias, variance=0.0):
+def lstm_cell_factor(*, forget_bias: float, variance: float = 0.0) -> float:
     """What ∂L/∂c_t of an LSTM is multiplied by per lag along its cell path, as a geometric mean.
 
     The path is a product of forget gates f = σ(z), so its factor is exp E[log σ(z)] with
@@ -283,7 +243,7 @@ def lstm_cell_factor(*, forget_bias, variance=0.0):
     return float(np.exp(log_gate))
 
 
-def chrono_share(lags, *, longest_lag):
+def chrono_share(lags: Any, *, longest_lag: int) -> np.ndarray:
     """What is left of ∂L/∂c_t at each of ``lags``, along the cell path, by chrono init.
 
     A unit's forget bias is log τ with τ evenly between 1 and ``longest_lag`` - 1, so its gate is

@@ -4,6 +4,8 @@ The lessons gates_tasks and gates_adding train a few of them; ``benchmarks/long_
 of them on longer sequences, and first searches each one's learning rate.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from torch import nn
@@ -28,12 +30,12 @@ GRID_SEED = 100  # of the search for rates
 TOLERANCE = 0.08  # Hochreiter and Schmidhuber's 0.04, on a target twice as wide
 
 
-def right(outputs, targets):
+def right(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
     """Share of sums within the tolerance."""
     return ((outputs - targets).abs() < TOLERANCE).double().mean(dim=(-2, -1))
 
 
-def network(contender, *, task, lag, seed):
+def network(contender: str, *, task: str, lag: int, seed: int) -> nn.Module:
     """One network of 32 units; chrono init gets ``lag``, the number of time steps."""
     inputs, outputs = SIZES[task]
     shape = dict(hidden=32, inputs=inputs, outputs=outputs, seed=seed, dtype=torch.float32)
@@ -57,14 +59,14 @@ def _as_le(net):
             nn.init.normal_(weight, std=0.001)
 
 
-def runs(contender, *, task, lag, seeds=range(5)):
+def runs(contender: str, *, task: str, lag: int, seeds: Sequence[int] = range(5)) -> list[dict]:
     """The runs in the record with these seeds: one dict each, of its settings and its values."""
     wanted = dict(contender=contender, task=task, lag=lag)
     found = [one["settings"] | one["values"] for one in recorded("long_lags")]
     return [one for one in found if wanted.items() <= one.items() and one["seed"] in seeds]
 
 
-def searched(contender, *, task, lag):
+def searched(contender: str, *, task: str, lag: int) -> dict[float, float]:
     """Learning rate → mean training loss, of the search in the record.
 
     The smaller, the sooner learnt; a loss that is not finite is the worst.
@@ -76,13 +78,13 @@ def searched(contender, *, task, lag):
     }
 
 
-def best_rate(contender, *, task, lag):
+def best_rate(contender: str, *, task: str, lag: int) -> float:
     """The learning rate of the search with the smallest mean training loss."""
     tried = searched(contender, task=task, lag=lag)
     return min(tried, key=tried.get)
 
 
-def predicted_share(contender, steps):
+def predicted_share(contender: str, steps: int) -> np.ndarray:
     """The share of the memory's gradient at lags 0 to ``steps`` - 1 before training, by theory.
 
     1/√3 a step for PyTorch's plain RNN, 1 for orthogonal and identity matrices, whose tanh is left
