@@ -76,7 +76,7 @@ def picture(figure: plt.Figure, alt: str) -> Picture:
     for state, (colour, _, _) in STATES.items():
         svg = svg.replace(colour, f"var(--vg-{state}, {colour})")
     svg = svg.replace("#000000", "currentColor")
-    svg = re.sub(r"\d+\.\d+", lambda number: f"{float(number[0]):.1f}".removesuffix(".0"), svg)
+    svg = re.sub(r"<[^>]*>", _rounded, svg)  # in tags; what stands between them is read
     root = ElementTree.fromstring(svg)  # which leaves comments out
     _lighten(root)
     width = float(root.get("viewBox").split()[2])
@@ -87,6 +87,11 @@ def picture(figure: plt.Figure, alt: str) -> Picture:
     root.attrib |= {"class": "vg-chart", "role": "img", "aria-label": alt, "style": style}
     root.attrib |= {"fill": "currentColor", "stroke-linejoin": "round"}
     return Picture(ElementTree.tostring(root, encoding="unicode"), alt)
+
+
+def _rounded(tag):
+    """A tag with its coordinates to one decimal place."""
+    return re.sub(r"\d+\.\d+", lambda x: f"{float(x[0]):.1f}".removesuffix(".0"), tag[0])
 
 
 def _lighten(root):
