@@ -123,6 +123,15 @@ def test_a_stack_multiplies_by_weight_and_slope_and_says_what_comes_of_it(path):
         assert state == ("starved" if share <= 0.1 else "exploding" if share >= 10 else ""), row
 
 
+def test_signal_and_delta_fade_in_opposite_directions_and_their_product_is_level():
+    shown = [text for text in words(FOLDER / "product.svg") if re.match(r"[\d.]+$", text)]
+    for k in range(4):
+        signal, delta, product = map(float, shown[3 * k : 3 * k + 3])
+        assert math.isclose(delta, 3.0**-k, abs_tol=0.005)
+        assert math.isclose(signal, 3.0 ** (k - 3), abs_tol=0.005)
+        assert math.isclose(product, 3.0**-3, abs_tol=0.005)
+
+
 def test_slopes_are_as_the_script_draws_them():
     stored = {path.name: path.read_text("utf-8") for path in (FOLDER / "slopes").iterdir()}
     assert stored == slopes.drawings(), "run `python -m tools.slopes`"
