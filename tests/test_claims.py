@@ -18,7 +18,6 @@ from vglib.claims import (
     explained,
     glue,
     on_trial,
-    readable,
     rule,
     verdict_table,
 )
@@ -179,7 +178,7 @@ def test_where_the_premise_fails_a_setting_is_silent_and_not_counted(trial):
     nowhere = {name: [False] * 10 for name in "abc"}
     silent = trial(None, three(TRUE, TRUE, TRUE), premise=nowhere)
     assert (silent.answer, silent.effect) == ("undecided", {"text": "none to be seen"})
-    assert "<td>silent</td>" in silent._card()
+    assert "<td>silent</td>" in silent._repr_mimebundle_()[0]["text/html"]
     with pytest.raises(KeyError):
         silent["z"]
     with pytest.raises(ValueError, match="premise of 'z', which is no setting"):
@@ -302,7 +301,7 @@ def test_another_outcome_than_the_sentence_was_written_for_is_told(trial):
     assert trial(fields, three(TRUE, TRUE, FALSE), premise=premise).astray() == []
     other = trial(fields, three(MIXED, TRUE, TRUE))
     assert other.astray() == ["a: undecided, not true", "b: true, not silent", "c: true, not false"]
-    assert "written for another outcome" in other._card()
+    assert "written for another outcome" in other._repr_mimebundle_()[0]["text/html"]
     assert astray(other.rule, {"a": "true", "b": "silent"}) == ["c: not tried, not false"]
     assert astray(other.rule, dict(a="true", b="silent", c="false", d="true")) == [
         "d: true, not listed"
@@ -372,32 +371,6 @@ def test_glue_rounds_to_the_digits_asked_for(monkeypatch):
     glue("a", 0.123456, 2)
     glue("b", np.str_("words"))
     assert shown == ["'0.12'", "'words'"]
-
-
-@pytest.mark.parametrize(
-    ("value", "digits", "text"),
-    [
-        (0.2346, 3, "0.235"),
-        (1.0, 3, "1.00"),
-        (0.32, 3, "0.320"),
-        (12345, 3, "1.23 × 10⁴"),
-        (1234, 3, "1230"),
-        (999.9, 3, "1000"),
-        (0.00123, 2, "0.0012"),
-        (1.234e-19, 2, "1.2 × 10⁻¹⁹"),
-        (-0.5, 2, "-0.50"),
-        (0, 2, "0.0"),
-        (-0.0, 3, "0.00"),
-        (9.999e-5, 2, "1.0 × 10⁻⁴"),
-    ],
-)
-def test_readable(value, digits, text):
-    assert readable(value, digits) == text
-
-
-def test_readable_refuses_what_is_not_a_number():
-    with pytest.raises(ValueError, match="only finite numbers can be written out, not nan"):
-        readable(float("nan"))
 
 
 @pytest.mark.parametrize(("value", "text"), [(0.97, "'0.970'"), ("in words", "'in words'")])

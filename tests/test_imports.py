@@ -1,11 +1,16 @@
 """The instrument for a reader's own model runs with torch and numpy alone."""
 
+import inspect
 import json
 import os
+import pkgutil
 import subprocess
 import sys
+from importlib import import_module
 
 import pytest
+
+import vglib
 
 ALONE = """
 import json, sys
@@ -77,3 +82,39 @@ def test_the_instrument_needs_torch_and_numpy_alone(root):
 def test_probes_load_no_data_set(root):
     code = "import sys, vglib.probes; print('sklearn' in sys.modules, 'torch' in sys.modules)"
     assert run(root, code).stdout.split() == ["False", "True"]
+
+
+def test_the_package_shows_what_it_has():
+    shown = dir(vglib)
+    for name in ("diagnose", "Watch", "probes", "nets", "tasks", "__version__"):
+        assert name in shown
+        assert getattr(vglib, name)
+    with pytest.raises(AttributeError, match="no attribute 'diagnos'"):
+        _ = vglib.diagnos
+
+
+def public(module):
+    """Functions and methods of a module that have no underscore before their name."""
+    for name, value in vars(module).items():
+        if name.startswith("_") or getattr(value, "__module__", None) != module.__name__:
+            continue
+        if inspect.isfunction(value):
+            yield value
+        elif inspect.isclass(value):
+            for key, member in vars(value).items():
+                member = member.fget if isinstance(member, property) else member
+                if inspect.isfunction(member) and not key.startswith("_"):
+                    yield member
+
+
+def test_public_names_have_type_hints():
+    missing = []
+    for info in pkgutil.walk_packages(vglib.__path__, "vglib."):
+        for function in public(import_module(info.name)):
+            parameters = inspect.signature(function).parameters.values()
+            named = [p for p in parameters if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)]
+            given = function.__annotations__
+            wanted = {p.name for p in named} - {"self"} | {"return"}
+            if wanted - set(given):
+                missing.append(f"{info.name}.{function.__qualname__}: {wanted - set(given)}")
+    assert not missing, "\n".join(missing)

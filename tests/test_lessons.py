@@ -45,18 +45,7 @@ def every_lesson(rule):
     return test
 
 
-NOT_MOVED = {  # lessons that are not yet in the shape that these tests want
-    *("causes/activations", "causes/backprop", "causes/depth", "causes/time"),
-    *("causes/weight_scale", "detection/diagnose"),
-    *("detection/false_alarms", "detection/watching", "remedies/degradation", "remedies/gates"),
-    *("remedies/gates_adding", "remedies/gates_tasks", "remedies/paths"),
-    "remedies/skip_connections",
-}
 CUT = {"seen": 76, "folded": 74}  # columns that fit the page at 1280 pixels
-
-
-def every_moved_lesson(rule):
-    return every_lesson(lambda path: () if name_of(path) in NOT_MOVED else rule(path))
 
 
 def is_seen(cell):
@@ -78,7 +67,7 @@ def names(cell, kind):
     return found
 
 
-@every_moved_lesson
+@every_lesson
 def test_no_line_is_cut_on_the_page(path):
     for cell in code(read(path)):
         limit = CUT["seen" if is_seen(cell) else "folded"]
@@ -88,7 +77,7 @@ def test_no_line_is_cut_on_the_page(path):
                     yield f"{len(line)} columns, {limit} fit: {line}"
 
 
-@every_moved_lesson
+@every_lesson
 def test_what_is_seen_uses_only_names_that_were_seen(path):
     known = {*dir(builtins), "display"}
     for cell in code(read(path)):
@@ -98,7 +87,7 @@ def test_what_is_seen_uses_only_names_that_were_seen(path):
                 yield f"{', '.join(sorted(unknown))} in: {cell.source.splitlines()[0]}"
 
 
-@every_moved_lesson
+@every_lesson
 def test_code_is_folded_the_same_way_everywhere(path):
     folded = copy.deepcopy(read(path))
     fold(folded)
@@ -107,7 +96,7 @@ def test_code_is_folded_the_same_way_everywhere(path):
             yield f"run tools.lessons.fold on: {cell.source[:60]!r}"
 
 
-@every_moved_lesson
+@every_lesson
 def test_nothing_but_numbers_for_the_chapter_is_removed(path):
     for cell in code(read(path)):
         if "remove-input" in tags(cell) or ("remove-cell" in tags(cell)) > ("glue(" in cell.source):
@@ -120,11 +109,8 @@ def test_there_are_lessons():
 
 @every_lesson
 def test_setup_cell_is_the_same_everywhere(path):
-    if name_of(path) in NOT_MOVED:
-        return
     setup = code(read(path))[0]
-    moved = [other for other in lessons() if name_of(other) not in NOT_MOVED]
-    if setup.source != code(read(moved[0]))[0].source:
+    if setup.source != code(read(lessons()[0]))[0].source:
         yield "its first cell is not that of the first lesson"
     if "--no-deps" not in setup.source or is_seen(setup):
         yield "its first cell is not folded, or takes Colab's torch away"
@@ -177,7 +163,8 @@ def test_images_have_alt_text_a_caption_and_an_assertion(path):
             text = settings.get(kind, {}).get(what, "")
             if len(text) <= 60 or re.search(r"\.(png|svg)", text):
                 yield f"{what} text is missing or too short: {text!r}"
-        if "assert " not in cell.source:
+        cells = code(read(path))
+        if not any("assert " in other.source for other in cells[cells.index(cell) :]):
             yield f"nothing asserts what this caption says: {settings}"
 
 

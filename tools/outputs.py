@@ -31,7 +31,7 @@ NUMBER = re.compile(
 )
 SUPERSCRIPTS = str.maketrans("⁻⁰¹²³⁴⁵⁶⁷⁸⁹", "-0123456789")
 LARGE = re.compile(r"\b\d{5,}\.0\b")  # how JSON writes a large number: 12650000000000.0
-CHART = '<svg class="vg-chart"'
+CHART = 'class="vg-chart"'
 NOT_COMPARED = ("image/png", "application/vnd.jupyter.widget-view+json")
 
 

@@ -3,6 +3,7 @@
 import math
 from collections import Counter
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,6 +12,7 @@ from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves, tree_map
 
+from vglib.batch import LossFn
 from vglib.probes import norm, places
 
 HALVES = {torch.float16, torch.bfloat16}
@@ -54,7 +56,7 @@ class Anatomy:
     outside: tuple
 
 
-def anatomy(model, loss_fn, batch):
+def anatomy(model: nn.Module, loss_fn: LossFn, batch: Any) -> Anatomy:
     """Run ``loss_fn(model, batch)`` once, forward and backward, and return an `Anatomy`.
 
     Raises ValueError if the loss is not a scalar, or not of this model.
@@ -231,7 +233,7 @@ class _Watch(TorchFunctionMode):
         return self.calls["sigmoid"] >= runs <= self.calls["tanh"]
 
 
-def layers_of(model):
+def layers_of(model: nn.Module) -> dict[str, nn.Module]:
     """`probes.places`, and modules that hold a matrix under another name, such as own cells."""
     found = dict(places(model))
     for name, module in model.named_modules():

@@ -4,10 +4,15 @@ A loss is a function ``loss_fn(model, batch)`` everywhere in the course: it runs
 batch and returns a scalar tensor. A batch may be anything that the function understands.
 """
 
-from typing import NamedTuple
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import torch
+from torch import nn
 from torch.nn import functional as F
+
+LossFn = Callable[[nn.Module, Any], torch.Tensor]
 
 
 class Batch(NamedTuple):
@@ -16,7 +21,7 @@ class Batch(NamedTuple):
     inputs: torch.Tensor  # (examples, …)
     targets: torch.Tensor  # (examples, …)
 
-    def sample(self, size, *, seed):
+    def sample(self, size: int, *, seed: int) -> "Batch":
         """Draw ``size`` examples without replacement.
 
         Raises ValueError unless 1 ≤ size ≤ the number of examples.
@@ -27,7 +32,15 @@ class Batch(NamedTuple):
         return Batch(self.inputs[order[:size]], self.targets[order[:size]])
 
 
-def cross_entropy(model, batch):
+@dataclass(frozen=True)
+class Task:
+    """Training and test examples of one problem."""
+
+    train: Batch
+    test: Batch
+
+
+def cross_entropy(model: nn.Module, batch: Any) -> torch.Tensor:
     """The loss of a classifier: mean cross-entropy of its outputs, (examples, classes, …).
 
     Raises ValueError for outputs of another shape, and for labels that are not from 0 to
@@ -51,7 +64,7 @@ def cross_entropy(model, batch):
     return F.cross_entropy(outputs, targets)
 
 
-def squared_error(model, batch):
+def squared_error(model: nn.Module, batch: Any) -> torch.Tensor:
     """The loss of a regression: mean squared error of the outputs."""
     inputs, targets = batch
     return F.mse_loss(model(inputs), targets)

@@ -56,12 +56,12 @@ LISTS += ("fails", "undecided", "silent")
 
 
 @cache
-def all_claims():
+def all_claims() -> dict:
     """Every claim of the course, by id, as read from ``claims.toml``."""
     return tomllib.loads(files("vglib").joinpath("claims.toml").read_text(encoding="utf-8"))
 
 
-def recorded(name):
+def recorded(name: str) -> list[dict]:
     """The runs of the course's script ``benchmarks/{name}.py``, kept with the library.
 
     A list of dicts, one a run: its ``settings``, and its ``values`` by name.
@@ -70,7 +70,7 @@ def recorded(name):
     return json.loads(path.read_text(encoding="utf-8"))["runs"]
 
 
-def glue(name, value, digits=3):
+def glue(name: str, value: float, digits: int = 3):
     """Give a number to the book under ``name``; a chapter shows it with ``{glue:text}``.
 
     The output carries the number as `readable` writes it. Text is taken as it stands.
@@ -117,7 +117,7 @@ class Rule:
     silent: tuple = ()
 
     @property
-    def bound(self):
+    def bound(self) -> str:
         """The bound in words, with what else must be true."""
         if self.kind == "sign":
             return (
@@ -135,7 +135,7 @@ class Rule:
     def _number(self):
         return self.at_least if self.at_least is not None else self.at_most
 
-    def passes(self, values):
+    def passes(self, values: np.ndarray) -> np.ndarray:
         """For each of ``values`` whether it is on the right side of the bound."""
         values = np.asarray(values, dtype=float)
         if self.kind == "more":  # no difference is no direction
@@ -143,7 +143,7 @@ class Rule:
         return values >= self.at_least if self.at_least is not None else values <= self.at_most
 
     @property
-    def sentence(self):
+    def sentence(self) -> str:
         """When the claim is true, in a sentence."""
         return f"True where the {self.quantity} {'' if self.kind == 'sign' else 'is '}{self.bound}."
 
@@ -157,7 +157,7 @@ class Rule:
         return f"On trial: {self.claim}. {self.short}."
 
 
-def rule(name):
+def rule(name: str) -> Rule:
     """The rule of a claim, or of another lesson's opinion on it: ``"C7"``, ``"R17/recall"``.
 
     Raises ValueError, with the claim's name, for a rule that is not there or lacks something.
@@ -166,18 +166,21 @@ def rule(name):
     if claim not in all_claims():
         raise ValueError(f"unknown claim {claim!r}; choose one of: {', '.join(all_claims())}")
     found = all_claims()[claim]
-    where = found.get("opinions", {}).get(opinion) if opinion else found
-    if where is None:
+    if opinion and opinion not in found.get("opinions", {}):
         raise ValueError(
             f"claim {claim} has no opinion {opinion!r}; choose one of: "
             f"{', '.join(found.get('opinions', {})) or 'none'}"
         )
-    if opinion:  # it is about the same words, by a rule of its own
-        where = {field: found[field] for field in OF_THE_CLAIM if field in found} | where
-    return check_rule(name, where)
+    return check_rule(name, opinion_on(found, opinion) if opinion else found)
 
 
-def check_rule(name, claim):
+def opinion_on(claim: dict, opinion: str) -> dict:
+    """Another lesson's opinion on a claim as a claim: the same words, and a rule of its own."""
+    same = {field: claim[field] for field in OF_THE_CLAIM if field in claim}
+    return same | claim["opinions"][opinion]
+
+
+def check_rule(name: str, claim: dict) -> Rule:
     """The `Rule` in ``claim``, an entry of ``claims.toml``; ValueError says what it lacks."""
 
     def wants(what):
@@ -245,7 +248,7 @@ def _is_list_of_names(value):
     return is_list and len(set(value)) == len(value)
 
 
-def on_trial(*names):
+def on_trial(*names: str) -> None:
     """One line for each claim that is about to be measured: what it says, and when it is true."""
     from IPython.display import display
 
@@ -271,12 +274,12 @@ class Verdict:
     settings: tuple
 
     @property
-    def usual(self):
+    def usual(self) -> str:
         """The answer in the usual settings: yes, no, it depends, undecided."""
         return self._sum_up([s for s in self.settings if s.is_usual] or self.settings)
 
     @property
-    def general(self):
+    def general(self) -> str:
         """The answer in all settings."""
         return self._sum_up(self.settings)
 
@@ -289,7 +292,7 @@ class Verdict:
         return "no" if answers and None not in answers else "undecided"
 
     @property
-    def answer(self):
+    def answer(self) -> str:
         """The answer in a word of `ANSWERS`."""
         usual, general = self.usual, self.general
         if self.rule.kind == "can":
@@ -301,12 +304,12 @@ class Verdict:
         return "not usually" if usual == "no" and general != "no" else usual
 
     @property
-    def holding(self):
+    def holding(self) -> int:
         """In how many settings the claim is true; one that repeats another is not counted."""
         return sum(s.answer is True for s in self._counted)
 
     @property
-    def tried(self):
+    def tried(self) -> int:
         """How many settings count: not the silent ones, and not those that repeat another."""
         return len(self._counted)
 
@@ -322,7 +325,7 @@ class Verdict:
         return f"{self.rule.claim}: {self.answer}"
 
     @property
-    def effect(self):
+    def effect(self) -> dict:
         """How large, in the usual settings: numbers by name, and in words under ``text``."""
         spoken = self._counted
         usual = [s for s in spoken if s.is_usual] or spoken
@@ -345,11 +348,11 @@ class Verdict:
         texts = [_limited(self.rule, s.name) + readable(s.numbers["median"], 2) for s in ends]
         return {"low": low, "high": high, "text": " to ".join(dict.fromkeys(texts))}
 
-    def astray(self):
+    def astray(self) -> list[str]:
         """Where this is another outcome than the sentence was written for, setting by setting."""
         return astray(self.rule, {s.name: SO.get(s.answer, s.answer) for s in self.settings})
 
-    def as_json(self):
+    def as_json(self) -> dict:
         """The verdict as plain data."""
         return {
             "claim": self.rule.claim,
@@ -375,14 +378,15 @@ class Verdict:
         }
 
     def _repr_mimebundle_(self, include=None, exclude=None):
+        verdict = self.as_json()
         data = {
             "text/plain": str(self),
-            "text/html": self._card(),
-            VERDICT_MIME: self.as_json(),
+            "text/html": self._card(verdict),
+            VERDICT_MIME: verdict,
         }
         return data, {"scrapbook": {"name": f"verdict-{self.rule.claim}", "mime_prefix": ""}}
 
-    def _card(self):
+    def _card(self, verdict):
         mark, word = ANSWERS[self.answer][0], self.answer.capitalize()
         other = "".join(f"<li>{escape(line)}</li>" for line in self.astray())
         if other:
@@ -393,17 +397,18 @@ class Verdict:
             f"<p><strong><span aria-hidden='true'>{mark}</span> {word}.</strong> "
             f"{escape(self.rule.says)}</p>{other}<details><summary>{self.holding} of {self.tried} "
             f"settings; the rule and what was measured</summary><p>{escape(explained(self.rule))}"
-            f"</p><div class='vg-table'>{verdict_table(self.as_json())}</div></details></div>"
+            f"</p><div class='vg-table' tabindex='0' role='region' aria-label='Settings of "
+            f"{self.rule.claim}'>{verdict_table(verdict)}</div></details></div>"
         )
 
 
-def explained(rule):
+def explained(rule: Rule) -> str:
     """A rule in sentences: its kind, quantity, bound, the reason for it, and what limits it."""
     text = f"The claim {KINDS[rule.kind]}. {rule.sentence} {rule.because}"
     return text + " Measured at initialisation only." * rule.at_init
 
 
-def astray(rule, answers):
+def astray(rule: Rule, answers: Mapping) -> list[str]:
     """Where ``answers``, setting → word, are not those that a rule's sentence was written for."""
     wanted = dict.fromkeys([*rule.usual, *rule.stress], "true")
     for word, field in (("false", "fails"), ("undecided", "undecided"), (SILENT, "silent")):
@@ -413,7 +418,14 @@ def astray(rule, answers):
     return [f"{n}: {is_so}, not {was}" for n, is_so, was in found if is_so != was]
 
 
-def decide(claim, measured, *, also=None, control=None, premise=None):
+def decide(
+    claim: str,
+    measured: Mapping,
+    *,
+    also: Mapping | None = None,
+    control: Mapping | None = None,
+    premise: Mapping | None = None,
+) -> Verdict:
     """Decide a claim by its rule from ``measured``: setting → one value per seed.
 
     Within a setting nine tenths of the seeds must agree. ``also`` (a further requirement),
@@ -554,7 +566,7 @@ def _marks(law, name):
     return tuple(filter(None, [*marks, "from a record" * (name in law.recorded)]))
 
 
-def verdict_table(verdict):
+def verdict_table(verdict: Mapping) -> str:
     """HTML table of a verdict in the form of `Verdict.as_json`, a row per setting."""
     is_sign = verdict["kind"] == "sign"
     head = ["caught", "false alarms"] if is_sign else ["median", "range over seeds"]

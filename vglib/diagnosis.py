@@ -4,6 +4,7 @@ import copy
 import math
 import warnings
 from base64 import b64encode
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from html import escape
@@ -17,6 +18,7 @@ from torch.nn.parameter import is_lazy
 
 from vglib import trials
 from vglib.anatomy import HALVES, anatomy
+from vglib.batch import LossFn
 from vglib.lesson import readable
 from vglib.monitor import Monitor
 from vglib.trials import Case, Remedy, run, set_aside
@@ -99,7 +101,7 @@ _RECTIFIERS = {
 }
 
 
-def course_optimizer(parameters):
+def course_optimizer(parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
     """What `diagnose` trains with when it is given no optimizer."""
     return torch.optim.SGD(parameters, lr=0.01, momentum=0.9)
 
@@ -157,7 +159,7 @@ class Diagnosis:
     trial: dict = field(default_factory=dict)
 
     @property
-    def said(self):
+    def said(self) -> str:
         """The cause as it is said, or the verdict where there is none."""
         return SAID.get(self.cause, self.cause) or self.verdict
 
@@ -215,7 +217,7 @@ class Diagnosis:
         data = f"data:image/png;base64,{b64encode(buffer.getvalue()).decode()}"
         return f"<img style='max-width:100%' alt='{alt}' src='{data}'>"
 
-    def as_json(self):
+    def as_json(self) -> dict:
         """Plain data in the form of `SCHEMA`; a number that is not finite becomes None."""
         where = list(self.where)
         if isinstance(self.where, range):
@@ -233,7 +235,14 @@ def _plain(value):
     return value
 
 
-def diagnose(model, loss_fn, batches, *, optimizer=None, seed=0):
+def diagnose(
+    model: nn.Module,
+    loss_fn: LossFn,
+    batches: Iterable,
+    *,
+    optimizer: Callable | None = None,
+    seed: int = 0,
+) -> Diagnosis:
     """Find out whether the gradient path of ``model`` is at fault; returns a `Diagnosis`.
 
     ``loss_fn(model, batch)`` gives a scalar; ``batches`` is any iterable, of which 100 are taken;
@@ -745,7 +754,7 @@ class Watch(Monitor):
             self._warned = True
             warnings.warn(f"{found.reason} {', '.join(found.where[:3])}", stacklevel=2)
 
-    def diagnosis(self):
+    def diagnosis(self) -> Diagnosis:
         """A `Diagnosis` of the last three samples and the losses so far."""
         record, losses = self.record(), np.array(self._losses)
         if len(record.steps) < 3 or len(losses) < trials.STEPS:

@@ -25,7 +25,7 @@ _LENGTHS = [
 ]
 
 
-def compared(ratio):
+def compared(ratio: float) -> str:
     """A sentence that makes ``ratio`` felt: what it would make of a kilometre."""
     if 0.95 < ratio < 1.05:
         return "A kilometre would stay a kilometre."

@@ -2,8 +2,15 @@
 
 import math
 import os
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from IPython.display import Markdown
+
+    from vglib.probes import GradientFlow
 
 
 def seeds(count: int) -> range:
@@ -27,13 +34,13 @@ def readable(value: float, digits: int = 3) -> str:
     return f"{mantissa} × 10{str(exponent).translate(str.maketrans('-0123456789', '⁻⁰¹²³⁴⁵⁶⁷⁸⁹'))}"
 
 
-def spread(values, digits: int = 2) -> str:
+def spread(values: Any, digits: int = 2) -> str:
     """Several numbers in words, ``median (low to high)``; one number if they print alike."""
     middle, low, high = (readable(v, digits) for v in np.quantile(values, [0.5, 0, 1]))
     return middle if low == high else f"{middle} ({low} to {high})"
 
 
-def table(head, rows, digits: int = 2):
+def table(head: Sequence[str], rows: Sequence, digits: int = 2) -> "Markdown":
     """A table from rows of words and numbers; several numbers are written as `spread` does.
 
     Raises ValueError for a row that is longer or shorter than the head.
@@ -52,7 +59,7 @@ def table(head, rows, digits: int = 2):
     return Markdown("\n".join("| " + " | ".join(line) + " |" for line in lines))
 
 
-def left(flow, quantity: str = "delta") -> np.ndarray:
+def left(flow: "GradientFlow", quantity: str = "delta") -> np.ndarray:
     """The share of a gradient that is left at layer 1, one number per network.
 
     RMS at layer 1 over RMS at the layer next to the loss, of a `probes.GradientFlow`; ``quantity``

@@ -93,7 +93,7 @@ class Monitor:
         self._stack.close()
         self._handle.remove()
 
-    def record(self):
+    def record(self) -> MonitorRecord:
         """The `MonitorRecord` of all samples so far."""
         self._finish_update()
         order = list(self._order)
@@ -248,7 +248,7 @@ class _Output:
         return self.delta
 
 
-def norms(tensors):
+def norms(tensors: list[torch.Tensor]) -> list[float]:
     """Norms of all tensors as floats: small ones of one size at once, doubtful ones again."""
     groups = defaultdict(list)
     for i, tensor in enumerate(tensors):

@@ -33,7 +33,7 @@ class Layer(nn.Module):
         self.normalization, self.activation, self.weights = normalization, activation, weights
         self.connection, self.scale, self.gate = connection, scale, gate
 
-    def forward(self, z):
+    def forward(self, z: torch.Tensor) -> torch.Tensor:
         h = self.activation(self.normalization(z))
         new = self.weights(h)
         if self.connection == "residual":
@@ -44,11 +44,13 @@ class Layer(nn.Module):
             return torch.cat([z, new], dim=1)
         return new
 
-    def extra_repr(self):
+    def extra_repr(self) -> str:
         return f"connection={self.connection}, scale={self.scale}"
 
 
-def mlp(*, depth, width, inputs=64, classes=10, **keywords):
+def mlp(
+    *, depth: int, width: int, inputs: int = 64, classes: int = 10, **keywords
+) -> nn.Sequential:
     """A deep network of ``depth`` hidden layers of ``width`` units, then a linear read-out.
 
     Inputs have shape (examples, inputs). The other keywords are those of `convnet`.
@@ -68,7 +70,7 @@ def mlp(*, depth, width, inputs=64, classes=10, **keywords):
     return net
 
 
-def convnet(*, depth, channels, classes=10, **keywords):
+def convnet(*, depth: int, channels: int, classes: int = 10, **keywords) -> nn.Sequential:
     """A deep convolutional network for 8×8 images: ``depth`` layers of 3×3 kernels.
 
     Layer 1 has stride 2 and makes maps of 4×4; the read-out sees their mean. Padding is circular,

@@ -5,9 +5,13 @@
 """
 
 import re
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
-from html import escape
+from hashlib import sha256
 from io import StringIO
+from typing import Any
+from xml.etree import ElementTree
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -34,6 +38,9 @@ _STYLE = {
     "svg.fonttype": "none",
     "svg.hashsalt": "vglib",
 }
+_SVG = "{http://www.w3.org/2000/svg}"
+ElementTree.register_namespace("", _SVG[1:-1])
+ElementTree.register_namespace("xlink", "http://www.w3.org/1999/xlink")
 _POINTS = 10  # as many of a curve are drawn, or bars and markers hide the prediction
 
 
@@ -56,7 +63,7 @@ class Picture:
         return {"text/html": self.svg, "text/plain": f"chart: {self.alt}"}
 
 
-def picture(figure, alt: str) -> Picture:
+def picture(figure: plt.Figure, alt: str) -> Picture:
     """A matplotlib figure as a `Picture`, and closes it; ``alt`` says what it shows.
 
     What is black takes the colour of the text around it.
@@ -66,23 +73,57 @@ def picture(figure, alt: str) -> Picture:
         figure.savefig(text, format="svg", transparent=True, metadata={"Date": None})
     plt.close(figure)
     svg = text.getvalue()
-    svg = svg[svg.index("<svg") :]
-    for colour, name in [(STATES[state][0], state) for state in STATES]:
-        svg = svg.replace(colour, f"var(--vg-{name}, {colour})")
+    for state, (colour, _, _) in STATES.items():
+        svg = svg.replace(colour, f"var(--vg-{state}, {colour})")
     svg = svg.replace("#000000", "currentColor")
-    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
-    # Ids of groups repeat from chart to chart; nothing refers to them.
-    svg = re.sub(r'<g id="[A-Za-z0-9.]+_\d+"', "<g", svg)
-    svg = re.sub(r"\d+\.\d{2,}", lambda number: f"{float(number[0]):.1f}", svg)
-    start, rest = svg.split(">", 1)
-    box = start.split('viewBox="')[1].split('"')[0]
-    head = (
-        f'<svg class="vg-chart" xmlns="http://www.w3.org/2000/svg" '
-        f'xmlns:xlink="http://www.w3.org/1999/xlink" viewBox="{box}" role="img" '
-        f'aria-label="{escape(alt)}" fill="currentColor" style="display:block;flex:1 1 16rem;'
-        f'width:100%;max-width:{float(box.split()[2]) / 12:.0f}rem;height:auto;margin:auto">'
-    )
-    return Picture(head + re.sub(r"\s+", " ", rest), alt)
+    svg = re.sub(r"\d+\.\d+", lambda number: f"{float(number[0]):.1f}".removesuffix(".0"), svg)
+    root = ElementTree.fromstring(svg)  # which leaves comments out
+    _lighten(root)
+    width = float(root.get("viewBox").split()[2])
+    for name in ("width", "height", "version"):
+        root.attrib.pop(name, None)
+    style = "display:block;flex:1 1 16rem;width:100%;height:auto;margin:auto;"
+    style += f"max-width:{width / 12:.0f}rem"
+    root.attrib |= {"class": "vg-chart", "role": "img", "aria-label": alt, "style": style}
+    root.attrib |= {"fill": "currentColor", "stroke-linejoin": "round"}
+    return Picture(ElementTree.tostring(root, encoding="unicode"), alt)
+
+
+def _lighten(root):
+    """Leave out what nobody sees, and say once what many elements say; a page has many charts."""
+    for parent in [*root.iter()]:
+        children = [*parent]
+        parent.text = (parent.text or "").strip() or None
+        for child in children:
+            child.tail = None
+            if child.tag == f"{_SVG}metadata" or child.get("style") == "fill: none":
+                parent.remove(child)
+        while any(_is_bare(child) for child in parent):
+            parent[:] = [
+                each for child in parent for each in ([*child] if _is_bare(child) else [child])
+            ]
+    styles = Counter(element.get("style") for element in root.iter())
+    rules = ""
+    for style, count in styles.items():
+        if style and count > 1 and len(style) > 20:
+            name = "vg" + sha256(style.encode()).hexdigest()[:6]
+            rules += f".{name}{{{style}}}"
+            for element in root.iter():
+                if element.get("style") == style:
+                    del element.attrib["style"]
+                    element.set("class", name)
+    for element in root.iter():
+        if element.get("transform", "").startswith("rotate(-0 "):
+            del element.attrib["transform"]
+        if "d" in element.attrib:
+            element.set("d", re.sub(r" ?([A-Za-z]) ?", r"\1", element.get("d")).strip())
+    root.remove(root[0])  # a rule of matplotlib's for the whole page
+    ElementTree.SubElement(root, f"{_SVG}style").text = rules
+
+
+def _is_bare(element):
+    """Whether an element is a group that does nothing but carry a number."""
+    return element.tag == f"{_SVG}g" and not set(element.attrib) - {"id"}
 
 
 def beside(*pictures: Picture) -> Picture:
@@ -99,7 +140,7 @@ def ladder(
     quantity: str = "delta",
     x: str = "gradient δ, relative to the top layer",
     y: str = "layer",
-    heights=None,
+    heights: Sequence | None = None,
     down: bool = False,
     neutral: tuple = (),
     title: str = "",
@@ -118,6 +159,8 @@ def ladder(
     with plt.rc_context(_STYLE):
         figure, axis = plt.subplots(figsize=(5.0, 5.1), layout="constrained", facecolor="none")
         axis.set(xscale="log", xlabel=x, ylabel=y, facecolor="none", title=title)
+        axis.xaxis.set_major_formatter(_power_of_ten)
+        axis.xaxis.set_minor_locator(ticker.NullLocator())
         axis.spines[["top", "right"]].set_visible(False)
         axis.grid(axis="x", alpha=0.25)
         ends, handles = [], {}
@@ -125,7 +168,9 @@ def ladder(
             levels = np.arange(1, values.shape[1] + 1) if heights is None else np.asarray(heights)
             low, middle, high = np.quantile(values, [0, 0.5, 1], axis=0)
             if predicted is not None:
-                axis.plot(predicted, levels, "--", color="black", linewidth=1, zorder=1)
+                k = np.unique(np.linspace(0, len(levels) - 1, 3 * _POINTS).round()).astype(int)
+                line = np.asarray(predicted)[k], levels[k]
+                axis.plot(*line, "--", color="black", linewidth=1, zorder=1)
             shown = np.unique(np.linspace(0, len(levels) - 1, min(_POINTS, len(levels))).round())
             states = np.array(["" if name in neutral else state_of(m) for m in middle])
             for state in dict.fromkeys(states):
@@ -159,7 +204,7 @@ def ladder(
 def curves(
     series: dict,
     *,
-    at,
+    at: Any,
     x: str,
     y: str,
     log: str = "",
@@ -176,8 +221,10 @@ def curves(
     with plt.rc_context(_STYLE):
         figure, axis = plt.subplots(figsize=(5.0, 3.9), layout="constrained", facecolor="none")
         axis.set(xlabel=x, ylabel=y, facecolor="none", title=title)
-        axis.set_xscale("log" if "x" in log else "linear")
-        axis.set_yscale("log" if "y" in log else "linear")
+        for name, one in (("x", axis.xaxis), ("y", axis.yaxis)):
+            if name in log:
+                one.axes.set(**{f"{name}scale": "log"})
+                one.set_major_formatter(_power_of_ten)
         axis.spines[["top", "right"]].set_visible(False)
         axis.grid(alpha=0.25)
         ends = []
@@ -220,6 +267,17 @@ def _pair(one, quantity="delta"):
         measured = measured / measured[:, -1:]
     predicted = getattr(predicted, quantity, predicted)
     return np.atleast_2d(np.asarray(measured, dtype=float)), predicted
+
+
+def _power_of_ten(value, position=None):
+    """A mark of a log axis as plain text: 10⁻³, or 0.2 between powers."""
+    power = np.log10(value)
+    whole = abs(power - round(power)) < 1e-9 and abs(power) > 1.5
+    return f"10{_raised(round(power))}" if whole else f"{value:g}"
+
+
+def _raised(power):
+    return str(power).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
 
 
 def _legend(figure, handles, drawn):
@@ -270,8 +328,6 @@ def _name_below(axis, ends, levels, *, down):
     axis.set_xlim(low, high * (high / low) ** 0.07)  # for the last name
     if high / low < 100:
         axis.xaxis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5)))
-        axis.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
-        axis.xaxis.set_minor_locator(ticker.NullLocator())
     axis.figure.canvas.draw()
     low, high = np.log10(axis.get_xlim())
     box = axis.get_window_extent()

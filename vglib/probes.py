@@ -3,10 +3,12 @@
 import math
 import platform
 import sys
-from contextlib import contextmanager, nullcontext
+from collections.abc import Iterable
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,14 +17,14 @@ from torch.autograd.graph import saved_tensors_hooks
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_map
 
-from vglib.batch import Batch, cross_entropy
+from vglib.batch import Batch, LossFn, cross_entropy
 from vglib.checks import as_list, settings_of
-from vglib.recurrent import unroll
+from vglib.recurrent import Recurrent, unroll
 
 _TRUSTED = 1e-140  # a float64 norm above it, and below its inverse, has lost no square
 
 
-def norm(tensor):
+def norm(tensor: torch.Tensor) -> float:
     """Euclidean norm of all entries, as a float, accumulated in float64.
 
     Where squares would underflow or overflow, the largest entry is divided out first, so that
@@ -39,7 +41,7 @@ def norm(tensor):
     return largest * float(torch.linalg.vector_norm(values / largest))
 
 
-def rms(tensor):
+def rms(tensor: torch.Tensor) -> float:
     """Root mean square of all entries, as a float: their `norm` over the root of their number."""
     return norm(tensor) / tensor.numel() ** 0.5
 
@@ -62,7 +64,7 @@ class GradientFlow:
     versions: dict
 
     @property
-    def factor(self):
+    def factor(self) -> np.ndarray:
         """Geometric mean over hidden layers, (RMS δ_1 / RMS δ_L)^(1/(L-1)), one per network.
 
         Below one the gradient vanishes on its way down. Raises ValueError for a single layer.
@@ -71,7 +73,7 @@ class GradientFlow:
             raise ValueError("a factor per layer needs depth 2 or more, not 1")
         return (self.delta[:, 0] / self.delta[:, -1]) ** (1 / (len(self.layers) - 1))
 
-    def table(self):
+    def table(self) -> str:
         """Gradients by layer as text, the layer next to the loss on top; medians over networks.
 
         *Starved* is a layer that gets at most a tenth of what the top one gets, *exploding* one
@@ -101,7 +103,9 @@ class GradientFlow:
         return text
 
 
-def gradient_flow(nets, batch, *, loss_fn=cross_entropy):
+def gradient_flow(
+    nets: nn.Module | Iterable[nn.Module], batch: Any, *, loss_fn: LossFn = cross_entropy
+) -> GradientFlow:
     """Measure the gradient at every hidden layer of ``nets``, one module or a list, on ``batch``.
 
     δ_l is taken on the stream of networks made by `nets`. In any other model a layer is a module
@@ -177,7 +181,7 @@ def _owns_a_matrix(module):
     return any(p.ndim >= 2 and "weight" in name for name, p in direct)
 
 
-def places(net):
+def places(net: nn.Module) -> dict[str, nn.Module]:
     """Name → module for every layer of a model whose output is measured.
 
     A network of `nets` names its layers; elsewhere they are the modules with a weight matrix.
@@ -206,7 +210,7 @@ def _as_found(net):
             own.update(found)
 
 
-def eager():
+def eager() -> AbstractContextManager:
     """Compiled modules run as written, or they would pass our hooks by."""
     compiling = "torch._dynamo" in sys.modules
     return torch.compiler.set_stance("force_eager") if compiling else nullcontext()
@@ -311,7 +315,9 @@ class ActivationStatistics:
     settings: tuple
 
 
-def activation_statistics(nets, batch):
+def activation_statistics(
+    nets: nn.Module | Iterable[nn.Module], batch: Batch
+) -> ActivationStatistics:
     """Measure what the activation after each layer does, in one module or a list, on ``batch``.
 
     Layers are those of `gradient_flow`, and the read-out where there is an activation after it.
@@ -360,7 +366,7 @@ class ActivationCalls(TorchFunctionMode):
         super().__init__()
         self.seen, self.functions, self._layer, self._largest = {}, {}, None, {}
 
-    def after_layer(self, name, *hook_arguments):
+    def after_layer(self, name: str, *hook_arguments) -> None:
         self._layer = name
 
     def __torch_function__(self, function, types, arguments=(), keywords=None):
@@ -408,7 +414,7 @@ class ActivationCalls(TorchFunctionMode):
         return output
 
     @staticmethod
-    def average(rows):
+    def average(rows: list) -> list[float]:
         """One row from those of several runs of a layer."""
         mean, *sizes, saturated, dead = np.array(rows).T
         roots = [np.sqrt(np.mean(np.square(size))) for size in sizes]
@@ -430,13 +436,15 @@ class LagFlow:
     settings: tuple
 
     @property
-    def memory(self):
+    def memory(self) -> np.ndarray:
         """What is carried over time: ``cell`` for LSTMs, else ``hidden``; relative to lag 0."""
         carried = self.hidden if self.cell is None else self.cell
         return carried / carried[:, :1]
 
 
-def gradient_by_lag(nets, batch, *, loss_fn=cross_entropy):
+def gradient_by_lag(
+    nets: Recurrent | Iterable[Recurrent], batch: Batch, *, loss_fn: LossFn = cross_entropy
+) -> LagFlow:
     """Measure ∂L/∂h_t, ∂L/∂c_t and ∂L/∂x_t by lag in networks of `recurrent`, step by step.
 
     Inputs of ``batch`` have shape (examples, time, features). The network runs in its written-out
@@ -466,7 +474,9 @@ def gradient_by_lag(nets, batch, *, loss_fn=cross_entropy):
     )
 
 
-def input_gradient_by_lag(net, batch, *, loss_fn=cross_entropy):
+def input_gradient_by_lag(
+    net: nn.Module, batch: Batch, *, loss_fn: LossFn = cross_entropy
+) -> np.ndarray:
     """RMS of ∂L/∂x_t by lag, shape (lags,), lag 0 last in time: of any model on sequences.
 
     Costs one forward and one backward pass of the model as it is, fused or not. The model is left

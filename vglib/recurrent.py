@@ -10,13 +10,13 @@ from torch import nn
 from vglib.checks import at_least_one, choose, positive
 
 
-def rnn_step(weights, x, state):
+def rnn_step(weights: nn.Module, x: torch.Tensor, state: tuple) -> tuple:
     """h = tanh(W x + b + U h' + c); ``state`` is (h',). Elman (1990), as in ``nn.RNN``."""
     (h,) = state
     return (torch.tanh(_input_part(weights, x) + _recurrent_part(weights, h)),)
 
 
-def lstm_step(weights, x, state):
+def lstm_step(weights: nn.Module, x: torch.Tensor, state: tuple) -> tuple:
     """Gates i, f, o and candidate g from x and h'; c = f c' + i g; h = o tanh(c).
 
     ``state`` is (h', c'). Hochreiter and Schmidhuber (1997), with the forget gate of Gers et al.
@@ -28,7 +28,7 @@ def lstm_step(weights, x, state):
     return torch.sigmoid(o) * torch.tanh(c), c
 
 
-def gru_step(weights, x, state):
+def gru_step(weights: nn.Module, x: torch.Tensor, state: tuple) -> tuple:
     """Gates r and u; candidate n = tanh(W x + b + r (U h' + c)); h = (1 - u) n + u h'.
 
     ``state`` is (h',). Cho et al. (2014), as in ``nn.GRU``.
@@ -82,24 +82,24 @@ class Recurrent(nn.Module):
         self.cell = CELLS[kind][0](inputs, hidden, batch_first=True)
         self.readout = nn.Linear(hidden, outputs)
 
-    def forward(self, x):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Outputs, shape (examples, outputs), from x of shape (examples, time, inputs)."""
         return self.readout(self.cell(x)[0][:, -1])
 
 
 def recurrent(
     *,
-    kind,
-    hidden,
-    inputs,
-    outputs,
-    seed,
-    recurrent_init="torch",
-    radius=None,
-    forget_bias=None,
-    longest_lag=None,
-    dtype=torch.float64,
-):
+    kind: str,
+    hidden: int,
+    inputs: int,
+    outputs: int,
+    seed: int,
+    recurrent_init: str = "torch",
+    radius: float | None = None,
+    forget_bias: float | None = None,
+    longest_lag: int | None = None,
+    dtype: torch.dtype = torch.float64,
+) -> Recurrent:
     """A `Recurrent` network of ``kind`` ``"rnn"``, ``"lstm"`` or ``"gru"``.
 
     ``recurrent_init`` names the law of each square recurrent matrix: ``torch`` (uniform
@@ -155,7 +155,7 @@ def _set_gate_bias(cell, gate, value):
     cell.bias_hh_l0[one] = 0
 
 
-def unroll(net, x):
+def unroll(net: Recurrent, x: torch.Tensor) -> tuple[list[tuple], torch.Tensor]:
     """Run a `Recurrent` step by step; returns the states and the outputs.
 
     ``x`` has shape (examples, time, inputs). The states are a list over time of tuples, (h,) or

@@ -1,23 +1,12 @@
 """Data that need no download: real digits, and sequences made from a seed."""
 
-from dataclasses import dataclass
-
 import torch
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 from torch.nn import functional as F
 
-from vglib.batch import Batch
+from vglib.batch import Batch, Task
 from vglib.checks import at_least_one, choose
-
-
-@dataclass(frozen=True)
-class Task:
-    """Training and test examples of one problem."""
-
-    train: Batch
-    test: Batch
-
 
 _SHAPES = {
     "flat": (64,),
@@ -27,7 +16,7 @@ _SHAPES = {
 }
 
 
-def digits(*, shape="flat", seed=0, dtype=torch.float64):
+def digits(*, shape: str = "flat", seed: int = 0, dtype: torch.dtype = torch.float64) -> Task:
     """Handwritten digits: 1,437 training and 360 test images of 8×8 pixels, in 10 classes.
 
     The images come with scikit-learn. One mean and one standard deviation, those of the training
@@ -55,7 +44,14 @@ def _split(make, train, test, seed):
     return Task(Batch(*make(train, generator)), Batch(*make(test, generator)))
 
 
-def adding(*, steps, seed, train=10_000, test=1_000, dtype=torch.float64):
+def adding(
+    *,
+    steps: int,
+    seed: int,
+    train: int = 10_000,
+    test: int = 1_000,
+    dtype: torch.dtype = torch.float64,
+) -> Task:
     """The adding problem of Hochreiter and Schmidhuber (1997): add the two marked numbers.
 
     Inputs (examples, steps, 2): a number from U(0, 1), and a mark that is 1 at one step of each
@@ -76,7 +72,16 @@ def adding(*, steps, seed, train=10_000, test=1_000, dtype=torch.float64):
     return _split(make, train, test, seed)
 
 
-def recall(*, steps, seed, classes=8, distractors=2, train=10_000, test=1_000, dtype=torch.float64):
+def recall(
+    *,
+    steps: int,
+    seed: int,
+    classes: int = 8,
+    distractors: int = 2,
+    train: int = 10_000,
+    test: int = 1_000,
+    dtype: torch.dtype = torch.float64,
+) -> Task:
     """Recall the first token after a lag of ``steps`` - 1, past random distractors.
 
     Inputs (examples, steps, classes + distractors), one-hot: the first token is one of ``classes``,

@@ -5,7 +5,9 @@ layer to layer, and so does the expected square of the gradient (Poole et al. 20
 al. 2017). The expectations over that Gaussian are computed by quadrature.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from scipy.optimize import brentq
@@ -23,7 +25,7 @@ _WEIGHTS = 4.5 * np.append(_WEIGHTS[::-1], _WEIGHTS)
 _WEIGHTS = _WEIGHTS * np.exp(-(_NODES**2) / 2) / np.sqrt(2 * np.pi)
 
 
-def gaussian_mean(function, variance):
+def gaussian_mean(function: Callable, variance: np.ndarray | float) -> np.ndarray:
     """E[f(z)] for z ~ N(0, variance), one per entry of variance, by Gauss-Legendre quadrature.
 
     Good to 1e-6 for the activations and slopes of the course up to a variance of 100, but for hard
@@ -33,19 +35,21 @@ def gaussian_mean(function, variance):
     return function(z) @ _WEIGHTS
 
 
-def length_map(q, activation, *, gain, bias_scale=0.0):
+def length_map(
+    q: np.ndarray | float, activation: str, *, gain: float, bias_scale: float = 0.0
+) -> np.ndarray:
     """Variance of the pre-activations one layer up: σ_w² E[φ(z)²] + σ_b², z ~ N(0, q)."""
     phi = choose("activation", activation, ACTIVATIONS).phi
     return gain**2 * gaussian_mean(lambda z: phi(z) ** 2, q) + bias_scale**2
 
 
-def chi(q, activation, *, gain):
+def chi(q: np.ndarray | float, activation: str, *, gain: float) -> np.ndarray:
     """χ = σ_w² E[φ′(z)²], z ~ N(0, q): what δ² is multiplied by on its way down one layer."""
     slope = choose("activation", activation, ACTIVATIONS).slope
     return gain**2 * gaussian_mean(lambda z: slope(z) ** 2, q)
 
 
-def fixed_length(activation, *, gain, bias_scale=0.0):
+def fixed_length(activation: str, *, gain: float, bias_scale: float = 0.0) -> float:
     """The variance q* that the length map settles at, starting from 1 (Poole et al. 2016).
 
     0 where the signal dies out. Raises ValueError where the variance grows without bound.
@@ -68,7 +72,7 @@ def fixed_length(activation, *, gain, bias_scale=0.0):
     return 0.0  # at criticality it creeps toward 0 and never arrives
 
 
-def critical_gain(activation, *, bias_scale=0.0):
+def critical_gain(activation: str, *, bias_scale: float = 0.0) -> float:
     """The gain σ_w at which χ = 1 at a fixed point that the variance does not run away from.
 
     √2 for ReLU and 1 for tanh, both without biases. Raises ValueError where there is none: for
@@ -118,12 +122,12 @@ class PredictedFlow:
     variance: np.ndarray
 
     @property
-    def delta(self):
+    def delta(self) -> np.ndarray:
         """RMS δ_l / RMS δ_L, shape (layers,)."""
         return np.exp(self.log_delta)
 
     @property
-    def factor(self):
+    def factor(self) -> float:
         """Geometric mean over hidden layers, (RMS δ_1 / RMS δ_L)^(1/(L-1)); needs two layers."""
         if len(self.log_delta) < 2:
             raise ValueError("a factor per layer needs depth 2 or more, not 1")
@@ -131,17 +135,17 @@ class PredictedFlow:
 
 
 def predict_flow(
-    inputs,
+    inputs: Any,
     *,
-    depth,
-    width,
-    activation,
-    init,
-    gain=None,
-    bias_scale=0.0,
-    connection="plain",
-    branch_scale=1.0,
-):
+    depth: int,
+    width: int,
+    activation: str,
+    init: str,
+    gain: float | None = None,
+    bias_scale: float = 0.0,
+    connection: str = "plain",
+    branch_scale: float = 1.0,
+) -> PredictedFlow:
     """Predict the RMS of δ_l = ∂L/∂z_l in `nets.mlp`, layer by layer from the data's own scale.
 
     For each row x of ``inputs``, shape (examples, features), with n the width and z ~ N(0, q_l)::
@@ -197,7 +201,7 @@ def predict_flow(
     return PredictedFlow((log_squared - log_squared[-1]) / 2, q.mean(axis=1))
 
 
-def batch_norm_factor(activation):
+def batch_norm_factor(activation: str) -> float:
     """What batch norm multiplies RMS δ by on its way down one layer, at init and for large batches.
 
     √(E[φ′(z)²] / Var[φ(z)]) with z ~ N(0, 1), whatever the scale of the weights; for ReLU
@@ -208,7 +212,7 @@ def batch_norm_factor(activation):
     return float(np.sqrt(gaussian_mean(lambda z: slope(z) ** 2, 1.0) / variance))
 
 
-def rnn_factor(*, gain, input_variance):
+def rnn_factor(*, gain: float, input_variance: float) -> float:
     """What RMS ∂L/∂h_t of a tanh RNN is multiplied by per lag, once its state has settled.
 
     h_t = tanh(W h_{t-1} + u_t), the entries of W with variance gain²/n, those of the input current
@@ -223,7 +227,7 @@ def rnn_factor(*, gain, input_variance):
     return float(np.sqrt(chi(q, "tanh", gain=gain)))
 
 
-def lstm_cell_factor(*, forget_bias, variance=0.0):
+def lstm_cell_factor(*, forget_bias: float, variance: float = 0.0) -> float:
     """What ∂L/∂c_t of an LSTM is multiplied by per lag along its cell path, as a geometric mean.
 
     The path is a product of forget gates f = σ(z), so its factor is exp E[log σ(z)] with

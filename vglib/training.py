@@ -4,6 +4,7 @@ import copy
 import os
 import sys
 from collections import defaultdict
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 
@@ -14,7 +15,7 @@ from torch.func import vmap
 from torch.nn import functional as F
 from tqdm import tqdm
 
-from vglib.batch import Batch, cross_entropy
+from vglib.batch import Batch, LossFn, Task, cross_entropy
 from vglib.checks import as_list, at_least_one, choose, positive, settings_of
 from vglib.names import ACTIVATIONS
 from vglib.nets import Layer
@@ -33,7 +34,7 @@ OPTIMIZERS = {
 }
 
 
-def accuracy(outputs, targets):
+def accuracy(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
     """Share of examples whose largest output is the target's; over the next-to-last axis."""
     return (outputs.argmax(dim=-1) == targets).double().mean(dim=-1)
 
@@ -63,21 +64,21 @@ class Training:
 
 
 def train(
-    nets,
-    task,
+    nets: nn.Module | Iterable[nn.Module],
+    task: Task,
     *,
-    steps,
-    batch_size,
-    optimizer,
-    seed,
-    rate=None,
-    loss_fn=cross_entropy,
-    score=accuracy,
-    target=None,
-    check_every=50,
-    clip=None,
-    progress=True,
-):
+    steps: int,
+    batch_size: int,
+    optimizer: str | Callable,
+    seed: int,
+    rate: float | None = None,
+    loss_fn: LossFn = cross_entropy,
+    score: Callable = accuracy,
+    target: float | None = None,
+    check_every: int = 50,
+    clip: float | None = None,
+    progress: bool = True,
+) -> Training:
     """Train ``nets``, one module or a list, in place; returns a `Training`.
 
     ``optimizer`` is a name from OPTIMIZERS, with its learning ``rate``, or a function from

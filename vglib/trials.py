@@ -3,6 +3,7 @@
 import copy
 import math
 import random
+from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
@@ -34,7 +35,7 @@ class Case:
     optimizer: object
     seed: int
 
-    def optimizers(self, model):
+    def optimizers(self, model: nn.Module) -> list:
         """The reader's optimizer or optimizers, for the trainable parameters of ``model``."""
         made = self.optimizer([p for p in model.parameters() if p.requires_grad])
         return list(made) if isinstance(made, (list, tuple)) else [made]
@@ -69,7 +70,7 @@ class Trial:
 
 
 @contextmanager
-def set_aside(seed):
+def set_aside(seed: int) -> Iterator[None]:
     """Random numbers start from ``seed`` here; outside, all random states are as before."""
     # A reader's loss may draw from numpy's global generator, so that one counts as well.
     states = random.getstate(), np.random.get_state()  # noqa: NPY002
@@ -88,7 +89,14 @@ def _start_again(seed):
     torch.manual_seed(seed)
 
 
-def run(case, remedy=None, *, steps=STEPS, batches=None, judged=None):
+def run(
+    case: Case,
+    remedy: Remedy | None = None,
+    *,
+    steps: int = STEPS,
+    batches: list | None = None,
+    judged: list | None = None,
+) -> Trial:
     """Train a copy for ``steps`` steps and judge it; returns a `Trial`.
 
     Both over the case's batches, unless others are given.
@@ -173,7 +181,7 @@ def _reorder(order, leaf):
     return leaf[order.to(leaf.device)] if fits else leaf
 
 
-def is_paired(case):
+def is_paired(case: Case) -> bool:
     """Whether the loss asks which output belongs to which example; a GAN's generator's does not."""
     model, seen = copy.deepcopy(case.model), []
 
@@ -206,7 +214,7 @@ def _scales(module):
     return own and not isinstance(module, _OTHERWISE)
 
 
-def odd_matrices(model):
+def odd_matrices(model: nn.Module) -> dict:
     """Matrices outside Linear and Conv layers that are far from unit size: name → (it, size)s."""
     found = {}
     for name, module in model.named_modules():
@@ -220,7 +228,7 @@ def odd_matrices(model):
     return found
 
 
-def rescale(case, model):
+def rescale(case: Case, model: nn.Module) -> None:
     """Give Linear and Conv layers outputs of RMS 1 on the first batch, one after another.
 
     After Mishkin and Matas (2016), but the weights keep their directions. Where the mean over
@@ -267,7 +275,7 @@ def rescale(case, model):
         handle.remove()
 
 
-def normalise(model):
+def normalise(model: nn.Module) -> None:
     """Batch normalisation without parameters after each Linear and Conv layer but the last."""
 
     def hook(module, arguments, z):
@@ -281,7 +289,7 @@ def normalise(model):
 
 
 @torch.no_grad()
-def open_memory(longest, chrono, model):
+def open_memory(longest: int, chrono: bool, model: nn.Module) -> None:
     """Orthogonal recurrent matrices; gates that forget within ``longest`` steps.
 
     With ``chrono``, each unit within a time of its own (Tallec and Ollivier 2018), and input gates
@@ -305,7 +313,7 @@ def open_memory(longest, chrono, model):
                     p[:size] = -drawn if name.startswith("bias_ih") else 0
 
 
-def standardise(model):
+def standardise(model: nn.Module) -> None:
     """Inputs of mean 0 and variance 1 over the examples of a batch, entry by entry."""
 
     def scaled(leaf):
@@ -317,7 +325,7 @@ def standardise(model):
     _before_forward(model, scaled)
 
 
-def in_single_precision(model):
+def in_single_precision(model: nn.Module) -> None:
     """Weights in float32, and inputs of half precision with them."""
 
     def widened(leaf):

@@ -23,17 +23,17 @@ from tools.confirm import read as read_confirmations
 from vglib.claims import (
     ANSWERS,
     KINDS,
-    OF_THE_CLAIM,
     VERDICT_MIME,
     all_claims,
     astray,
     check_rule,
     explained,
+    opinion_on,
 )
 
 CLAIMS_PAGE = "book/claims"
 PLACEHOLDER = "<!-- every claim -->"
-CHART = '<svg class="vg-chart"'
+CHART = 'class="vg-chart"'
 SHORT = 60  # characters of a claim's short form, so that it fits a row of a table
 SAYS = {  # how the details name the settings that did not say yes
     "false": "False",
@@ -132,8 +132,8 @@ def verdict_on(app, name, claim):
 
 def opinions_on(app, name, claim):
     """What other lessons found about a claim: (claim of the opinion, verdict, heading) each."""
-    for opinion, other in claim.get("opinions", {}).items():
-        merged = {k: v for k, v in claim.items() if k in OF_THE_CLAIM} | other
+    for opinion in claim.get("opinions", {}):
+        merged = opinion_on(claim, opinion)
         yield merged, *verdict_on(app, f"{name}/{opinion}", merged)
 
 
