@@ -76,7 +76,8 @@ def picture(figure: plt.Figure, alt: str) -> Picture:
     for state, (colour, _, _) in STATES.items():
         svg = svg.replace(colour, f"var(--vg-{state}, {colour})")
     svg = svg.replace("#000000", "currentColor")
-    svg = re.sub(r"\d+\.\d+", lambda number: f"{float(number[0]):.1f}".removesuffix(".0"), svg)
+    # Coordinates stand inside tags; what is between them is read.
+    svg = re.sub(r"<[^>]*>", lambda tag: re.sub(r"\d+\.\d+", _rounded, tag[0]), svg)
     root = ElementTree.fromstring(svg)  # which leaves comments out
     _lighten(root)
     width = float(root.get("viewBox").split()[2])
@@ -87,6 +88,10 @@ def picture(figure: plt.Figure, alt: str) -> Picture:
     root.attrib |= {"class": "vg-chart", "role": "img", "aria-label": alt, "style": style}
     root.attrib |= {"fill": "currentColor", "stroke-linejoin": "round"}
     return Picture(ElementTree.tostring(root, encoding="unicode"), alt)
+
+
+def _rounded(number):
+    return f"{float(number[0]):.1f}".removesuffix(".0")
 
 
 def _lighten(root):
