@@ -1,6 +1,7 @@
-"""What nbval compares: words exactly, numbers within the tolerances of the cell.
+"""What nbval compares: words exactly, numbers within the cell's tolerances.
 
-A lesson that trains nothing is also run in other arithmetic, as on another processor.
+A lesson that trains nothing is run in other arithmetic as well, as on
+another processor.
 """
 
 import os
@@ -16,7 +17,9 @@ OTHERS = ("plain code", "plain elementwise code")
 
 def compare(item, outputs, stored, skip_compare=None):
     """In place of nbval's comparison, which takes a number for a word."""
-    cell = nbformat.from_dict({"outputs": stored, "metadata": item.cell.metadata})
+    cell = nbformat.from_dict(
+        {"outputs": stored, "metadata": item.cell.metadata}
+    )
     item.comparison_traceback = differences(cell, outputs)
     return not item.comparison_traceback
 
@@ -30,7 +33,7 @@ class Lesson(nbval.plugin.IPyNbFile):
 
 
 class OtherArithmetic:
-    """Collects the lessons that train nothing once more, in the arithmetic ``name``."""
+    """Collects lessons that train nothing again, in arithmetic ``name``."""
 
     def __init__(self, name):
         self.name = name
@@ -54,6 +57,8 @@ def trains_nothing(path):
 
 def pytest_configure(config):
     nbval.plugin.IPyNbCell.compare_outputs = compare
-    config.option.nbval_kernel_startup_timeout = 600  # a busy machine is not a bug
+    config.option.nbval_kernel_startup_timeout = (
+        600  # a busy machine is not a bug
+    )
     for name in OTHERS if config.option.nbval else ():
         config.pluginmanager.register(OtherArithmetic(name), name)

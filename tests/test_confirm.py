@@ -31,6 +31,7 @@ def course(tmp_path, monkeypatch):
     entries = {name: dict(FIELDS) for names in LESSONS.values() for name in names}
     monkeypatch.setattr(claims, "all_claims", lambda: entries)
     monkeypatch.setattr(tool, "ROOT", tmp_path)
+    monkeypatch.setattr("tools.confirm.JOBS", 1)
     monkeypatch.setattr(tool, "is_fresh", lambda notebook: "stale" not in notebook.metadata)
     for lesson in LESSONS:
         path = tmp_path / "lessons" / f"{lesson}.ipynb"

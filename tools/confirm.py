@@ -18,6 +18,7 @@ import sys
 from dataclasses import dataclass
 from hashlib import sha256
 
+import joblib
 import nbformat
 
 from tools import lessons as tool
@@ -26,6 +27,7 @@ from vglib import claims
 
 RECORD = "book/confirmations.json"
 AT_ONCE = 5  # base seeds
+JOBS = -1  # runs at the same time: as many as there are cores
 NOT_YET = "Not yet run at base seeds that nobody has used."
 FROM = {"C1": 106, "C2": 106, "C7": 106}  # a prototype of theirs used 101 to 105
 DECIDES = (  # the fields of a rule that an answer depends on
@@ -170,8 +172,10 @@ def confirm(lesson, path, commit):
     record = read()
     entries = open_entries(lesson, stored, record, commit)
     seeds, done = next((entry["seeds"], entry["runs"]) for entry in entries.values())
-    for seed in [seed for seed in seeds if str(seed) not in done]:
-        found, errors = at_seed(path, seed)
+    left = [seed for seed in seeds if str(seed) not in done]
+    calls = [joblib.delayed(at_seed)(path, seed) for seed in left]
+    results = joblib.Parallel(n_jobs=JOBS, prefer="threads", return_as="generator")(calls)
+    for seed, (found, errors) in zip(left, results, strict=True):
         for name, entry in entries.items():
             run = {"usual": None, "otherwise": {}}
             if name in found:

@@ -76,8 +76,7 @@ def picture(figure: plt.Figure, alt: str) -> Picture:
     for state, (colour, _, _) in STATES.items():
         svg = svg.replace(colour, f"var(--vg-{state}, {colour})")
     svg = svg.replace("#000000", "currentColor")
-    # Coordinates stand inside tags; what is between them is read.
-    svg = re.sub(r"<[^>]*>", lambda tag: re.sub(r"\d+\.\d+", _rounded, tag[0]), svg)
+    svg = re.sub(r"<[^>]*>", _rounded, svg)  # in tags; what stands between them is read
     root = ElementTree.fromstring(svg)  # which leaves comments out
     _lighten(root)
     width = float(root.get("viewBox").split()[2])
@@ -90,8 +89,9 @@ def picture(figure: plt.Figure, alt: str) -> Picture:
     return Picture(ElementTree.tostring(root, encoding="unicode"), alt)
 
 
-def _rounded(number):
-    return f"{float(number[0]):.1f}".removesuffix(".0")
+def _rounded(tag):
+    """A tag with its coordinates to one decimal place."""
+    return re.sub(r"\d+\.\d+", lambda x: f"{float(x[0]):.1f}".removesuffix(".0"), tag[0])
 
 
 def _lighten(root):
@@ -256,6 +256,8 @@ def curves(
             )
             last = np.flatnonzero(np.isfinite(middle))[-1]
             ends.append((across[last], middle[last], name, colour))
+        for side in (axis.xaxis, axis.yaxis):
+            _mark_few_decades(side)
         _name_beside(axis, ends)
         _legend(figure, {}, drawn)
         told = "; ".join(f"{name} {readable(value, 2)}" for _, value, name, _ in ends)
@@ -302,6 +304,14 @@ def _legend(figure, handles, drawn):
         )
 
 
+def _mark_few_decades(side):
+    """Marks 1, 2 and 5 on a log axis that is too short for powers of ten alone."""
+    low, high = side.get_view_interval()
+    if side.get_scale() == "log" and high / low < 100:
+        side.set_major_locator(ticker.LogLocator(subs=(1, 2, 5)))
+        side.set_minor_locator(ticker.NullLocator())
+
+
 def _name_beside(axis, ends):
     """Each curve's name to the right of the axes, at the height of its end, none over another."""
     axis.figure.canvas.draw()
@@ -331,8 +341,7 @@ def _name_below(axis, ends, levels, *, down):
     """Room below a ladder's curves, and there each one's name, in rows that do not overlap."""
     low, high = axis.get_xlim()
     axis.set_xlim(low, high * (high / low) ** 0.07)  # for the last name
-    if high / low < 100:
-        axis.xaxis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5)))
+    _mark_few_decades(axis.xaxis)
     axis.figure.canvas.draw()
     low, high = np.log10(axis.get_xlim())
     box = axis.get_window_extent()
