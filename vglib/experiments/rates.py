@@ -3,7 +3,7 @@
 One rate for all would decide the comparison: the best of two networks can differ by powers of ten.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,7 +16,7 @@ class Search:
     scores: dict
 
     @property
-    def best(self):
+    def best(self) -> float:
         """The rate with the lowest score; of equals the first."""
         return min(self.scores, key=self.scores.get)
 
@@ -42,7 +42,7 @@ def search(rates: Iterable, train_at: Callable, score: Callable) -> Search:
     return Search(scores)
 
 
-def misses_and_steps(steps, budget) -> tuple:
+def misses_and_steps(steps: Sequence, budget: float) -> tuple[int, float]:
     """A score: how many networks missed the target, and the mean steps, a miss being ``budget``.
 
     ``steps``: one number a network, NaN or None where it missed, as in `Training.steps`.

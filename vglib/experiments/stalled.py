@@ -19,12 +19,14 @@ SEARCHED = 2_000  # steps
 TARGET = 0.9  # share of the training digits told right
 
 
-def gain_of(activation, twin):
+def gain_of(activation: str, twin: str) -> float:
     """The gain of a twin: 1/√3, the scale of PyTorch's default, or the critical one."""
     return critical_gain(activation) if twin == "healthy" else 3**-0.5
 
 
-def build(depth, activation, twin, seed, dtype=torch.float32):
+def build(
+    depth: int, activation: str, twin: str, seed: int, dtype: torch.dtype = torch.float32
+) -> torch.nn.Sequential:
     """A network of width 32: ``starved`` or ``healthy``, which differ in their gain alone.
 
     Weights are Gaussian, biases zero.
@@ -35,7 +37,7 @@ def build(depth, activation, twin, seed, dtype=torch.float32):
 
 
 @cache
-def searched(depth, activation, twin) -> Search:
+def searched(depth: int, activation: str, twin: str) -> Search:
     """The search for the rate (times the depth) of one network, out of the record."""
     network = dict(depth=depth, activation=activation, twin=twin)
     tried = {
@@ -46,7 +48,7 @@ def searched(depth, activation, twin) -> Search:
     return search(RATES, tried.__getitem__, lambda steps: misses_and_steps(steps, SEARCHED))
 
 
-def best_rate(depth, activation, twin):
+def best_rate(depth: int, activation: str, twin: str) -> float:
     """The rate that brings most seeds to the target, of those the fastest on average.
 
     Where no rate brings any seed there, that of the next shallower network, times the depth.
