@@ -132,6 +132,25 @@ def test_signal_and_delta_fade_in_opposite_directions_and_their_product_is_level
         assert math.isclose(product, 3.0**-3, abs_tol=0.005)
 
 
+def test_every_weight_of_the_chain_gets_the_same():
+    fractions = {"½": 0.5, "¼": 0.25, "⅛": 0.125, "1/16": 0.0625}
+
+    def result(text):
+        number = text.split(" = ")[1]
+        return fractions.get(number) or float(number)
+
+    for path, weight in ("1-start", 0.5), ("2-later", 0.8):
+        shown = words(FOLDER / "chain" / f"{path}.svg")
+        w = torch.full((4,), weight, requires_grad=True)
+        h = torch.cumprod(w, dim=0)
+        (gradient,) = torch.autograd.grad(h[-1], w)  # in units of the error
+        for name, values in ("h", h.detach()), ("δ", (h[-1] / h).detach()):
+            told = [result(text) for text in shown if re.match(f"{name}[₁-₄] = ", text)]
+            np.testing.assert_allclose(told[::-1], values, atol=0.005)
+        told = [result(text) for text in shown if " × " in text and " = " in text]
+        np.testing.assert_allclose(told, gradient, atol=0.005)
+
+
 def test_slopes_are_as_the_script_draws_them():
     stored = {path.name: path.read_text("utf-8") for path in (FOLDER / "slopes").iterdir()}
     assert stored == slopes.drawings(), "run `python -m tools.slopes`"
