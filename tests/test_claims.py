@@ -16,7 +16,6 @@ from vglib.claims import (
     check_rule,
     decide,
     explained,
-    glue,
     on_trial,
     rule,
     verdict_table,
@@ -363,28 +362,6 @@ def test_another_lesson_has_its_own_rule_on_a_claim(trial):
         rule("X/y")
     with pytest.raises(ValueError, match="unknown claim 'Y'; choose one of: X"):
         rule("Y")
-
-
-def test_glue_rounds_to_the_digits_asked_for(monkeypatch):
-    shown = []
-    monkeypatch.setattr("IPython.display.display", lambda data, **_: shown.extend(data.values()))
-    glue("a", 0.123456, 2)
-    glue("b", np.str_("words"))
-    assert shown == ["'0.12'", "'words'"]
-
-
-@pytest.mark.parametrize(("value", "text"), [(0.97, "'0.970'"), ("in words", "'in words'")])
-def test_glue_makes_an_output_that_myst_nb_finds(value, text, monkeypatch):
-    shown = []
-    monkeypatch.setattr(
-        "IPython.display.display", lambda data, **keywords: shown.append((data, keywords))
-    )
-    glue("a-name", value)
-    ((data, keywords),) = shown
-    prefix = keywords["metadata"]["scrapbook"]["mime_prefix"]
-    assert keywords["metadata"]["scrapbook"]["name"] == "a-name"
-    assert keywords["raw"] is True
-    assert data == {f"{prefix}text/plain": text}
 
 
 def test_every_claim_is_complete():

@@ -2,7 +2,7 @@
 
 That is its code, the modules of vglib that this reaches, the pinned versions of the packages that
 either imports, the records, and the claims it names, with their rules and sentences. Comments and
-docstrings change nothing, and neither do the lines of the first cell that install vglib.
+docstrings change nothing, and neither does the first cell, which installs vglib.
 """
 
 import ast
@@ -18,7 +18,6 @@ from IPython.core.inputtransformer2 import TransformerManager
 
 LOCK = "requirements.txt"
 NOT_SHOWN = {"part", "lesson", "source", "treated", "history"}  # of a claim: outputs lack these
-FROM_SETUP = {"SEED", "SEEDS"}  # what the first cell gives the others
 
 
 def key(notebook, root):
@@ -27,8 +26,7 @@ def key(notebook, root):
     # A live cell is run by the reader alone: nothing of it is stored.
     cells = [cell for cell in cells if "live" not in cell.metadata.get("tags", [])]
     trees = [ast.parse(TransformerManager().transform_cell(cell.source)) for cell in cells]
-    if trees:
-        trees[0].body = [statement for statement in trees[0].body if assigns(statement, FROM_SETUP)]
+    cells, trees = cells[1:], trees[1:]  # the first installs vglib, and gives no other a name
     digest = sha256()
 
     def cover(*things):
@@ -55,12 +53,6 @@ def key(notebook, root):
 
 def is_text(node):
     return isinstance(node, ast.Constant) and isinstance(node.value, str)
-
-
-def assigns(statement, names):
-    """Whether a statement gives one of the ``names`` a value."""
-    targets = statement.targets if isinstance(statement, ast.Assign) else []
-    return any(isinstance(target, ast.Name) and target.id in names for target in targets)
 
 
 def without_docstring(tree):

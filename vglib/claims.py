@@ -70,22 +70,6 @@ def recorded(name: str) -> list[dict]:
     return json.loads(path.read_text(encoding="utf-8"))["runs"]
 
 
-def glue(name: str, value: float, digits: int = 3):
-    """Give a number to the book under ``name``; a chapter shows it with ``{glue:text}``.
-
-    The output carries the number as `readable` writes it. Text is taken as it stands.
-    """
-    from IPython.display import display  # here, so that `readable` can be had without IPython
-
-    text = str(value) if isinstance(value, str) else readable(value, digits)
-    prefix = "application/papermill.record/"
-    display(
-        {f"{prefix}text/plain": repr(text)},  # quoted, or glue would turn 1.00 into 1.0
-        metadata={"scrapbook": {"name": name, "mime_prefix": prefix}},
-        raw=True,
-    )
-
-
 @dataclass(frozen=True)
 class Rule:
     """How a claim is decided, as ``claims.toml`` states it. `rule` makes one, and checks it."""

@@ -5,7 +5,6 @@ from docutils import nodes
 from docutils.statemachine import StringList
 from sphinx.errors import ExtensionError
 from sphinx.util.docutils import SphinxDirective
-
 from tools.essentials import TRACK, following
 
 PARTS = ("causes", "consequences", "detection", "remedies")  # what is deeper, or essential
