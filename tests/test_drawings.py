@@ -22,7 +22,6 @@ SVG = "{http://www.w3.org/2000/svg}"
 WIDTH = 328  # two panels fit beside each other at 1280 pixels, one at 390 and does not shrink
 WAITING = {  # drawn for chapters that are not yet written
     "attention": "how far the first token is from the loss, in a chain and with attention",
-    "batch-norm": "what batch norm subtracts and divides by",
 }
 
 
@@ -122,6 +121,15 @@ def test_a_stack_multiplies_by_weight_and_slope_and_says_what_comes_of_it(path):
         value, _, state = row.partition(" ")
         assert value == f"{share:.1g}" or float(value) == share, row
         assert state == ("starved" if share <= 0.1 else "exploding" if share >= 10 else ""), row
+
+
+def test_signal_and_delta_fade_in_opposite_directions_and_their_product_is_level():
+    shown = [text for text in words(FOLDER / "product.svg") if re.match(r"[\d.]+$", text)]
+    for k in range(4):
+        signal, delta, product = map(float, shown[3 * k : 3 * k + 3])
+        assert math.isclose(delta, 3.0**-k, abs_tol=0.005)
+        assert math.isclose(signal, 3.0 ** (k - 3), abs_tol=0.005)
+        assert math.isclose(product, 3.0**-3, abs_tol=0.005)
 
 
 def test_every_weight_of_the_chain_gets_the_same():
