@@ -15,58 +15,26 @@ then five networks train at the rate with the lowest loss in the last epoch. ``r
 """
 
 import os
-from functools import partial
 
 os.environ["OMP_NUM_THREADS"] = "1"
 
 import numpy as np
 import records
-import torch
 
-from vglib.monitor import Monitor
-from vglib.nets import convnet, mlp
-from vglib.tasks import digits
-from vglib.training import accuracy, train
+from vglib.experiments.degradation import BATCHES, SCALED, build, fit
 
 RATES = [0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0]
 SEEDS, TUNING_SEED = range(5), 500
-BATCHES = 11  # in an epoch
 PROFILED = [0, 5, 15, 50]
 DIVERGED = 9.0
-
-NORMED = dict(activation="relu", init="he", normalization="batch")
-KINDS = {
-    "batch norm": NORMED,
-    "convolutional": NORMED,
-    "tanh": dict(activation="tanh", init="normal", gain=3**-0.5),
-    "ReLU": dict(activation="relu", init="normal", gain=1.0),
-}
-
-
-def build(depth, kind, way, seed):
-    connection = way.split(",")[0]
-    keywords = dict(depth=depth, connection=connection, seed=seed, dtype=torch.float32)
-    if way == "residual, 1/√L":
-        keywords["branch_scale"] = depth**-0.5
-    if kind == "convolutional":
-        return convnet(channels=8, **keywords, **KINDS[kind])
-    # A dense network gets as many weights as the others: it starts narrower.
-    width = round(32 * (2 / depth) ** 0.5) if connection == "dense" else 32
-    return mlp(width=width, **keywords, **KINDS[kind])
 
 
 def trained(rate, seed, depth, kind, way, epochs):
     """The training error, the loss by epoch, and RMS δ with shape (samples, layers)."""
     net = build(depth, kind, way, seed)
-    task = digits(shape="image" if kind == "convolutional" else "flat", dtype=torch.float32)
-    sgd = partial(torch.optim.SGD, lr=rate, momentum=0.9)
-    plan = dict(steps=BATCHES * epochs, batch_size=128, optimizer=sgd, seed=seed, progress=False)
-    with Monitor(net, every=epochs) as monitor:
-        loss = train(net, task, **plan).loss[0]
-    with torch.no_grad():
-        error = 1 - accuracy(net(task.train.inputs), task.train.targets)
-    loss = np.nan_to_num(loss.reshape(epochs, BATCHES).mean(axis=1), nan=DIVERGED)
-    return float(error), loss, monitor.record().delta
+    done = fit(net, kind, rate=rate, seed=seed, epochs=epochs, every=epochs)
+    loss = np.nan_to_num(done.loss.reshape(epochs, BATCHES).mean(axis=1), nan=DIVERGED)
+    return done.error, loss, done.delta
 
 
 def run(depth, kind, way, epochs):
@@ -99,10 +67,10 @@ def contenders(depths, kind, ways, epochs=5):
 DEPTHS = [8, 20, 56, 110]
 SETTINGS = [
     *contenders(DEPTHS, "batch norm", ["plain", "residual", "highway", "dense"]),
-    *contenders([20], "tanh", ["plain", "residual", "residual, 1/√L", "highway", "dense"]),
-    *contenders([20], "ReLU", ["plain", "residual", "residual, 1/√L"]),
+    *contenders([20], "tanh", ["plain", "residual", SCALED, "highway", "dense"]),
+    *contenders([20], "ReLU", ["plain", "residual", SCALED]),
     *contenders([20, 56], "convolutional", ["plain", "residual"]),
-    *contenders([20], "ReLU", ["residual", "residual, 1/√L"], epochs=30),
+    *contenders([20], "ReLU", ["residual", SCALED], epochs=30),
     *contenders([20], "convolutional", ["plain", "residual"], epochs=20),
     *contenders(DEPTHS, "batch norm", ["plain", "residual"], epochs=30),
 ]

@@ -13,21 +13,16 @@ a seed of its own; then five networks train at the rate with the lowest loss in 
 """
 
 import os
-from functools import partial
 
 os.environ["OMP_NUM_THREADS"] = "1"
 
 import numpy as np
 import records
-import torch
 
-from vglib.nets import mlp
-from vglib.tasks import digits
-from vglib.training import accuracy, train
+from vglib.experiments.degradation import BATCHES, build, fit
 
 RATES = [0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3]
 SEEDS, TUNING_SEED = range(5), 500
-BATCHES = 11  # in an epoch
 DIVERGED = 9.0
 SETTINGS = [
     dict(depth=depth, way=way, epochs=epochs)
@@ -39,15 +34,11 @@ SETTINGS = [
 
 def trained(rate, seed, depth, way, epochs):
     """The training error, and the mean loss of the last epoch."""
-    keywords = dict(activation="relu", init="he", normalization="batch", dtype=torch.float32)
-    net = mlp(depth=depth, width=32, connection=way, seed=seed, **keywords)
-    task = digits(dtype=torch.float32)
-    adam = partial(torch.optim.Adam, lr=rate)
-    plan = dict(steps=BATCHES * epochs, batch_size=128, optimizer=adam, seed=seed, progress=False)
-    loss = train(net, task, **plan).loss[0, -BATCHES:].mean()
-    with torch.no_grad():
-        error = 1 - accuracy(net(task.train.inputs), task.train.targets)
-    return float(error), float(np.nan_to_num(loss, nan=DIVERGED))
+    net = build(depth, "batch norm", way, seed)
+    once = BATCHES * epochs  # the gradient is not looked at
+    how = dict(rate=rate, seed=seed, epochs=epochs, optimizer="adam", every=once)
+    done = fit(net, "batch norm", **how)
+    return done.error, float(np.nan_to_num(done.loss[-BATCHES:].mean(), nan=DIVERGED))
 
 
 def run(depth, way, epochs):

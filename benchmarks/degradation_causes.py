@@ -24,19 +24,15 @@ rates as well, the last two changes larger ones. ``run`` returns
     python benchmarks/degradation_causes.py   about 10 minutes on one core
 """
 
-from functools import partial
-
 import degradation_adam
 import numpy as np
 import records
 import torch
-from degradation import BATCHES, DIVERGED, KINDS, RATES, SEEDS, TUNING_SEED, build, rounded
+from degradation import DIVERGED, RATES, SEEDS, TUNING_SEED, rounded
 
-from vglib.monitor import Monitor
+from vglib.experiments.degradation import BATCHES, KINDS, SCALED, build, fit, pass_on, task
 from vglib.nets import mlp
 from vglib.probes import gradient_flow
-from vglib.tasks import digits
-from vglib.training import accuracy, train
 
 ADAM_RATES = [0.00003, 0.0001, *degradation_adam.RATES]
 TRIED = {"Adam": ADAM_RATES, "swapped": [*RATES, 10.0], "read-out": [*RATES, 10.0, 30.0]}
@@ -48,15 +44,14 @@ def swapped(depth, kind, way, seed, sample):
     deltas = [gradient_flow(each, sample).delta[0] for each in (twin, net)]
     plain, residual = (delta[0] / delta[-1] for delta in deltas)
     factor = (plain / residual) ** (1 / (depth - 1))
-    for layer in net[1:-1]:
-        layer.register_full_backward_hook(lambda layer, into, out: (factor * into[0],))
+    pass_on(net, factor)
     return net
 
 
-def changed(depth, kind, way, change, seed, task):
+def changed(depth, kind, way, change, seed):
     """The network, with its change."""
     if change == "swapped":
-        return swapped(depth, kind, way, seed, task.train.sample(128, seed=seed))
+        return swapped(depth, kind, way, seed, task(kind).train.sample(128, seed=seed))
     if change == "critical":
         keywords = dict(depth=depth, width=32, init="critical", seed=seed, dtype=torch.float32)
         return mlp(activation=KINDS[kind]["activation"], **keywords)
@@ -68,16 +63,12 @@ def changed(depth, kind, way, change, seed, task):
 
 def trained(rate, seed, depth, kind, way, epochs, change):
     """The training error, the mean loss of the last epoch, and the ratio before the first step."""
-    task = digits(shape="image" if kind == "convolutional" else "flat", dtype=torch.float32)
-    net = changed(depth, kind, way, change, seed, task)
-    sgd, adam = partial(torch.optim.SGD, lr=rate, momentum=0.9), partial(torch.optim.Adam, lr=rate)
-    plan = dict(optimizer=adam if change == "Adam" else sgd, batch_size=128, seed=seed)
-    with Monitor(net, every=BATCHES * epochs) as monitor:
-        loss = train(net, task, steps=BATCHES * epochs, progress=False, **plan).loss[0, -BATCHES:]
-    with torch.no_grad():
-        error = 1 - accuracy(net(task.train.inputs), task.train.targets)
-    delta = monitor.record().delta[0]
-    return float(error), float(np.nan_to_num(loss.mean(), nan=DIVERGED)), delta[0] / delta[-1]
+    net = changed(depth, kind, way, change, seed)
+    optimizer = "adam" if change == "Adam" else "momentum"
+    how = dict(rate=rate, seed=seed, epochs=epochs, optimizer=optimizer, every=BATCHES * epochs)
+    done = fit(net, kind, **how)
+    loss, first = done.loss[-BATCHES:].mean(), done.delta[0]
+    return done.error, float(np.nan_to_num(loss, nan=DIVERGED)), first[0] / first[-1]
 
 
 def run(depth, kind, way, epochs, change):
@@ -90,7 +81,6 @@ def run(depth, kind, way, epochs, change):
     return values if change == "read-out" else values | dict(ratios=rounded(ratios))
 
 
-SCALED = "residual, 1/√L"
 SETTINGS = [
     dict(depth=depth, kind=kind, way=way, epochs=epochs, change=change)
     for depth, kind, way, epochs, change in [

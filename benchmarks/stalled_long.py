@@ -2,7 +2,7 @@
 
     python benchmarks/stalled_long.py
 
-For the lesson consequences/stalled. In float64, because in float32 the first steps of layer 1 are
+For the lesson consequences/price. In float64, because in float32 the first steps of layer 1 are
 smaller than the rounding of its weights.
 """
 
@@ -10,11 +10,11 @@ import numpy as np
 import records
 import torch
 
-from vglib.nets import mlp
+from vglib.experiments.stalled import TARGET, build
 from vglib.tasks import digits
 from vglib.training import train
 
-RATE = 1.0  # divided by the depth: the fastest that trains, of benchmarks/stalled_rates.py
+RATE = 1.0  # divided by the depth: the best of up to four layers, stalled_rates.py
 EVERY = 500
 SETTINGS = [
     {"depth": 4, "steps": 100_000},
@@ -26,15 +26,15 @@ SETTINGS = [
 
 def run(depth, steps):
     """Steps to 90 % of each of five seeds (null: never), and losses averaged over 500 steps."""
-    keywords = dict(depth=depth, width=32, activation="sigmoid", init="normal", gain=3**-0.5)
     result = train(
-        [mlp(**keywords, seed=seed) for seed in range(5)],
+        [build(depth, "sigmoid", "starved", seed, dtype=torch.float64) for seed in range(5)],
         digits(),
         steps=steps,
         batch_size=32,
-        optimizer=lambda p: torch.optim.SGD(p, lr=RATE / depth, momentum=0.9),
+        optimizer="momentum",
+        rate=RATE / depth,
         seed=0,
-        target=0.9,
+        target=TARGET,
         check_every=EVERY,
     )
     loss = result.loss.reshape(5, -1, EVERY).mean(axis=2)  # (seeds, 500s of steps)

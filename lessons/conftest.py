@@ -1,6 +1,7 @@
-"""What nbval compares: words exactly, numbers within the tolerances of the cell.
+"""What nbval compares: words exactly, numbers within the cell's tolerances.
 
-A lesson that trains nothing is also run in other arithmetic, as on another processor.
+A lesson that trains nothing is run in other arithmetic as well, as on
+another processor.
 """
 
 import os
@@ -32,7 +33,7 @@ class Lesson(nbval.plugin.IPyNbFile):
 
 
 class OtherArithmetic:
-    """Collects the lessons that train nothing once more, in the arithmetic ``name``."""
+    """Collects lessons that train nothing again, in arithmetic ``name``."""
 
     def __init__(self, name):
         self.name = name

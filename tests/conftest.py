@@ -32,13 +32,24 @@ def html():
     return path
 
 
-@pytest.fixture(scope="session")
-def extension(root):
-    """The Sphinx extension of the book, which is no package."""
-    spec = importlib.util.spec_from_file_location("course", root / "book/extensions/course.py")
+def load(path):
+    """A Sphinx extension of the book; they are no package."""
+    spec = importlib.util.spec_from_file_location(path.stem, path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture(scope="session")
+def extension(root):
+    """The Sphinx extension that writes the Claims page."""
+    return load(root / "book" / "extensions" / "course.py")
+
+
+@pytest.fixture(scope="session")
+def cards(root):
+    """The Sphinx extension that finds what needs a card."""
+    return load(root / "book" / "extensions" / "cards.py")
 
 
 @pytest.fixture(scope="session")

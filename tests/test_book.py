@@ -1,10 +1,16 @@
 """The built pages as files: alt text, sizes, claims, launch buttons."""
 
+import json
+import pkgutil
 import re
+from importlib import import_module
 
 import pytest
 from bs4 import BeautifulSoup
+from docutils import nodes
 
+import vglib
+from tools.essentials import TRACK, following
 from vglib.claims import all_claims
 
 BUDGET = 200_000  # bytes of a page's own HTML and images
@@ -98,40 +104,83 @@ def test_lessons_and_only_lessons_can_be_launched(pages, html):
 
 
 def test_the_api_page_has_every_public_name(pages, html):
-    import vglib.anatomy
-    import vglib.batch
-    import vglib.claims
-    import vglib.diagnosis
-    import vglib.figures
-    import vglib.monitor
-    import vglib.nets
-    import vglib.plots
-    import vglib.probes
-    import vglib.recurrent
-    import vglib.tasks
-    import vglib.theory
-    import vglib.training
-    import vglib.trials
-
     soup = page(pages, html, "book/api")
-    for module in (
-        vglib.tasks,
-        vglib.batch,
-        vglib.nets,
-        vglib.theory,
-        vglib.probes,
-        vglib.recurrent,
-        vglib.monitor,
-        vglib.training,
-        vglib.anatomy,
-        vglib.trials,
-        vglib.diagnosis,
-        vglib.plots,
-        vglib.figures,
-        vglib.claims,
-    ):
+    for info in pkgutil.iter_modules(vglib.__path__, "vglib."):
+        if info.ispkg or info.name == "vglib.checks":  # of one's own and of lessons
+            continue
+        module = import_module(info.name)
         for name, value in vars(module).items():
             own = getattr(value, "__module__", None) == module.__name__
             if own and callable(value) and not name.startswith("_"):
                 assert value.__doc__, f"{module.__name__}.{name} has no docstring"
                 assert soup.find(id=f"{module.__name__}.{name}"), f"{module.__name__}.{name}"
+
+
+def article(soup):
+    return soup.select_one("article")
+
+
+def test_every_essential_page_leads_to_the_next_one(pages, html):
+    assert article(page(pages, html, "book/index")).select_one("a[href='causes/depth.html']")
+    for name in TRACK[1:]:
+        box = article(page(pages, html, f"book/{name}")).select_one(".vg-essentials")
+        assert box, f"book/{name}.md does not say where its essential part ends"
+        leads_to = [(html / "book" / name).parent / link["href"] for link in box.select("a")]
+        if following(name):
+            assert (html / "book" / f"{following(name)}.html").samefile(leads_to[0])
+        assert len(box.select("a")) == 1
+
+
+def test_the_contents_mark_the_essentials_on_every_page(pages, html):
+    for path, soup in pages.items():
+        marked = {link["href"] for link in soup.select("nav.bd-links a.vg-essential")}
+        if path.parent != html:  # index.html only leads on
+            assert len(marked) == len(TRACK) - 1, path
+
+
+def test_next_never_looks_like_here(pages):
+    titles = {}
+    for path, soup in pages.items():
+        if soup.select_one("article h1"):
+            titles.setdefault(soup.select_one("article h1").text.rstrip("#"), []).append(path)
+    assert {title: paths for title, paths in titles.items() if len(paths) > 1} == {}
+
+
+def test_every_term_that_is_linked_has_a_card_and_no_other_page_loads_cards(pages):
+    for path, soup in pages.items():
+        scripts = [tag["src"].split("?")[0] for tag in soup.select("script[src]")]
+        scripts = [name for name in scripts if "/tippy/" in name or name.endswith("cards.js")]
+        linked = {link["href"] for link in soup.select("article a[href*='#term-']")}
+        assert bool(scripts) == bool(linked), path
+        if linked:
+            cards = (path.parent / scripts[-1]).read_text(encoding="utf-8").splitlines()[0]
+            cards = json.loads(cards.partition("=")[2])
+            for address in linked:
+                card = BeautifulSoup(cards[f'a[href="{address}"]'], "html.parser")
+                assert card.select_one("dt").text, address
+                assert len(card.select_one("dd").text.split()) > 2, address
+                assert "\\(" not in card.text, f"{address}: a card shows no formulas"
+
+
+def test_what_is_looked_for_on_pages_is_a_term_of_notation(pages, html, cards):
+    soup = page(pages, html, "book/notation")
+    known = {name for dt in soup.select("dl.glossary dt") for name in names_of(dt)}
+    assert {*cards.WORDS, *cards.LETTERS} <= known
+
+
+def names_of(dt):
+    return dt.text.rstrip("#").replace("’", "'").split(", ")
+
+
+@pytest.mark.parametrize(
+    ("text", "terms"),
+    [
+        ("a leaky ReLU, a ReLU", ["leaky ReLU", "ReLU"]),
+        ("with PReLU and SELU", ["leaky ReLU", "ELU"]),
+        ("it saturates, and layer 1 starves", ["saturated", "layer 1", "starved"]),
+        ("layer 10, non-saturated, against", []),
+        ("He said that he’s right; He's init, He init", ["He's init", "He's init"]),
+    ],
+)
+def test_words_are_found_as_they_are_written(cards, text, terms):
+    assert [term for term, *_ in cards.terms_in(nodes.Text(text))] == terms

@@ -288,6 +288,51 @@ def test_mathematics_is_set_from_the_book_s_own_files(open_page):
     assert page.locator("mjx-container").count() > 20
 
 
+def first_term(page):
+    term = page.locator("article a[href*='#term-']").first
+    term.scroll_into_view_if_needed()
+    return term
+
+
+def test_a_card_opens_at_the_pointer_and_can_be_pointed_at(open_page):
+    page = open_page("book/causes/depth")
+    card, term = page.locator(".tippy-box"), first_term(page)
+    term.hover()
+    expect(card).to_be_visible()
+    assert len(card.locator("dd").text_content().split()) > 5
+    card.hover()
+    page.wait_for_timeout(500)
+    expect(card).to_be_visible()
+    page.mouse.move(0, 0)
+    expect(card).to_have_count(0)
+    assert page.troubles == []
+
+
+def test_a_card_opens_by_keyboard_is_read_out_and_closes_with_escape(open_page):
+    page = open_page("book/causes/depth")
+    card, term = page.locator(".tippy-box"), first_term(page)
+    term.focus()
+    expect(card).to_be_visible()
+    described = term.get_attribute("aria-describedby")
+    assert page.locator(f"#{described}").text_content() == card.text_content()
+    assert serious(page) == []
+    page.keyboard.press("Escape")
+    expect(card).to_have_count(0)
+    page.keyboard.press("Enter")
+    expect(page).to_have_url(re.compile(r"/book/notation\.html#term-"))
+
+
+def test_a_tap_opens_a_card_and_leads_nowhere(open_page):
+    page = open_page("book/causes/depth", width=390, has_touch=True, is_mobile=True)
+    before = page.url
+    first_term(page).tap()
+    expect(page.locator(".tippy-box")).to_be_visible()
+    box = page.locator(".tippy-box").bounding_box()
+    assert box["x"] >= 0
+    assert box["x"] + box["width"] <= 390
+    assert page.url == before
+
+
 def shown(page):
     """Claims whose row shows, and claims whose details show."""
     rows = page.locator("tr[data-answer]:visible a[href^='#claim-']").evaluate_all(

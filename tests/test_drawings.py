@@ -22,7 +22,6 @@ SVG = "{http://www.w3.org/2000/svg}"
 WIDTH = 328  # two panels fit beside each other at 1280 pixels, one at 390 and does not shrink
 WAITING = {  # drawn for chapters that are not yet written
     "attention": "how far the first token is from the loss, in a chain and with attention",
-    "batch-norm": "what batch norm subtracts and divides by",
 }
 
 
@@ -110,16 +109,46 @@ def test_the_numbers_worked_by_hand_are_autograds():
     assert two(delta2 * 2 * slope1) == two(grads[2])
 
 
-def test_stacks_call_starved_and_exploding_what_the_course_calls_so():
-    for path, factor in ("1-starves", 1 / 3), ("2-explodes", 3):
-        shown = words(FOLDER / "stack" / f"{path}.svg")
-        rows = [text for text in shown if re.match(r"[\d.]+( |$)", text)]
-        assert len(rows) == 5
-        for k, row in enumerate(rows):
-            value, _, state = row.partition(" ")
-            share = factor**k
-            assert math.isclose(float(value), share, abs_tol=0.005), row
-            assert state == ("starved" if share <= 0.1 else "exploding" if share >= 10 else ""), row
+@pytest.mark.parametrize("path", ["1-starves", "2-explodes"])
+def test_a_stack_multiplies_by_weight_and_slope_and_says_what_comes_of_it(path):
+    path = FOLDER / "stack" / f"{path}.svg"
+    weights = [text.removeprefix("weight ") for text in words(path) if text.startswith("weight ")]
+    assert [f"× {w} × ¼" for w in weights] == [text for text in words(path) if "¼" in text]
+    texts = [text for text in ElementTree.parse(path).iter(f"{SVG}text") if len(text)]
+    rows = ["".join(text.itertext()) for text in texts]
+    shares = np.cumprod([1, *(float(w) / 4 for w in weights)])
+    for share, row in zip(shares, rows, strict=True):
+        value, _, state = row.partition(" ")
+        assert value == f"{share:.1g}" or float(value) == share, row
+        assert state == ("starved" if share <= 0.1 else "exploding" if share >= 10 else ""), row
+
+
+def test_signal_and_delta_fade_in_opposite_directions_and_their_product_is_level():
+    shown = [text for text in words(FOLDER / "product.svg") if re.match(r"[\d.]+$", text)]
+    for k in range(4):
+        signal, delta, product = map(float, shown[3 * k : 3 * k + 3])
+        assert math.isclose(delta, 3.0**-k, abs_tol=0.005)
+        assert math.isclose(signal, 3.0 ** (k - 3), abs_tol=0.005)
+        assert math.isclose(product, 3.0**-3, abs_tol=0.005)
+
+
+def test_every_weight_of_the_chain_gets_the_same():
+    fractions = {"½": 0.5, "¼": 0.25, "⅛": 0.125, "1/16": 0.0625}
+
+    def result(text):
+        number = text.split(" = ")[1]
+        return fractions.get(number) or float(number)
+
+    for path, weight in ("1-start", 0.5), ("2-later", 0.8):
+        shown = words(FOLDER / "chain" / f"{path}.svg")
+        w = torch.full((4,), weight, requires_grad=True)
+        h = torch.cumprod(w, dim=0)
+        (gradient,) = torch.autograd.grad(h[-1], w)  # in units of the error
+        for name, values in ("h", h.detach()), ("δ", (h[-1] / h).detach()):
+            told = [result(text) for text in shown if re.match(f"{name}[₁-₄] = ", text)]
+            np.testing.assert_allclose(told[::-1], values, atol=0.005)
+        told = [result(text) for text in shown if " × " in text and " = " in text]
+        np.testing.assert_allclose(told, gradient, atol=0.005)
 
 
 def test_slopes_are_as_the_script_draws_them():

@@ -144,3 +144,16 @@ def test_charts_follow_the_page_and_say_what_they_show(pair):
     assert "#000000" not in both.svg
     drawn = " ".join(re.findall(r' d="([^"]*)"', both.svg))
     assert not re.search(r"\.\d\d", drawn), "a tenth of a point is enough"
+
+
+def test_numbers_on_a_chart_keep_their_digits():
+    chart = plots.ladder({"a": np.array([[0.03, 0.1, 0.3, 1.0]])}, title="at 0.25")
+    shown = [*ElementTree.fromstring(chart.svg).itertext()]
+    assert {"0.05", "0.1", "0.2", "at 0.25"} <= {*shown}
+
+
+def test_numbers_to_read_keep_their_digits():
+    chart = plots.curves({"rate 0.001": [[0.82, 0.86]]}, at=[1, 2], x="s", y="l")
+    texts = [t.text for t in ElementTree.fromstring(chart.svg).iter(f"{plots._SVG}text")]
+    assert "rate 0.001" in texts
+    assert len(texts) == len({*texts}), "two marks of an axis say the same"

@@ -26,7 +26,7 @@ def test_a_record_is_complete_and_its_script_has_not_changed(root, name):
     kept = json.loads((records.FOLDER / f"{name}.json").read_text("utf-8"))
     assert kept["key"] == records.key(script), f"run python benchmarks/{name}.py again"
     if name == "long_lags":  # what it runs depends on what it found
-        wanted = long_lags.GRID + long_lags.compared(recorded(name))
+        wanted = long_lags.GRID + long_lags.compared()
     else:
         wanted = importlib.import_module(name).SETTINGS
     recorded_settings = [one["settings"] for one in recorded(name)]

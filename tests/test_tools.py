@@ -1,14 +1,17 @@
 """The tools: keys against stale outputs, other seeds, another address."""
 
+import re
 import shutil
 import subprocess
 from contextlib import nullcontext
+from xml.etree import ElementTree
 
 import nbformat
 import pytest
 from nbclient.exceptions import CellExecutionError
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
+from tools import essentials
 from tools import lessons as tool
 from tools.release import release
 from tools.retarget import address, pages, retarget
@@ -333,3 +336,68 @@ def test_fresh_runs_everything_again(course, monkeypatch):
     tool.refresh(fresh=True)
     tool.stage(fresh=True)
     assert len(runs) == 2
+
+
+PAGE = """---
+myst: words that nobody reads
+---
+
+# Two words
+
+(a-label)=
+Here are five: $z_l = 1$ and {n}`depth-left`.
+
+```{drawing} stack
+:name: fig-stack
+A caption.
+```
+
+::::{dropdown} Deeper: a fold
+Nobody counts this.
+:::{note}
+Nor this.
+:::
+::::
+
+$$x = y$$ (eq-one)
+
+```python
+print("nor code")
+```
+
+[One more.](causes/depth.md)
+
+```{essentials} causes/depth
+```
+
+What follows is deeper.
+"""
+
+
+def test_the_words_of_the_essential_part_are_those_that_are_read():
+    assert essentials.words(essentials.essential(PAGE)) == 2 + 6 + 2 + 2
+    assert essentials.words(PAGE) == 2 + 6 + 2 + 2 + 4
+
+
+def test_the_track_has_pages_only_and_ends(root):
+    assert essentials.following(essentials.TRACK[-1]) is None
+    for page in essentials.TRACK:
+        assert (root / "book" / f"{page}.md").exists(), page
+
+
+def test_the_readme_shows_a_chart_that_needs_no_page(root):
+    stored = (root / tool.README_PICTURE[2]).read_text("utf-8")
+    assert f"]({tool.README_PICTURE[2]})" in (root / "README.md").read_text("utf-8")
+    assert stored == tool.readme_picture(), "run `make lessons`"
+    assert not re.search(r"var\(|currentColor|vg-chart|style=\"display", stored)
+    svg = ElementTree.fromstring(stored)
+    page = svg[0]
+    assert page.tag.endswith("rect")
+    assert page.get("fill") == "white"
+    assert svg.get("viewBox") == f"0 0 {page.get('width')} {page.get('height')}"
+
+
+def test_an_unknown_readme_picture_is_refused(monkeypatch):
+    monkeypatch.setattr(tool, "README_PICTURE", ("causes/depth", "fig-none", "none.svg"))
+    with pytest.raises(ValueError, match="causes/depth has no figure 'fig-none'"):
+        tool.readme_picture()

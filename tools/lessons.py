@@ -13,6 +13,7 @@ import argparse
 import copy
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -41,7 +42,7 @@ BOOK_FILES = [
     "book",
     "lessons",
 ]
-README_PICTURE = ("causes/depth", "fig-depth-profiles", "book/static/front.png")
+README_PICTURE = ("causes/depth", "fig-depth-profiles", "book/static/front.svg")
 FOLDED = {"hide-input", "hide-cell", "remove-cell"}
 CELL_SECONDS = 1800  # a cell that takes longer hangs, even on a busy machine
 
@@ -199,7 +200,7 @@ def refresh(*, fresh, names=()):
         notebook.metadata["vglib_outputs"] = outputs_hash(notebook)
         nbformat.write(notebook, path)
     if README_PICTURE:
-        (ROOT / README_PICTURE[2]).write_bytes(readme_picture())
+        (ROOT / README_PICTURE[2]).write_text(readme_picture(), encoding="utf-8")
     if failed:
         sys.exit("Other arithmetic says other words; say what holds in all:\n" + "\n".join(failed))
 
@@ -220,13 +221,23 @@ def name_of(path):
 
 
 def readme_picture():
-    """The PNG that the README shows, as a lesson stores it."""
+    """The SVG that the README shows: a chart as a lesson stores it, made to stand by itself."""
     lesson, figure, _ = README_PICTURE
     notebook = nbformat.read(ROOT / "lessons" / f"{lesson}.ipynb", as_version=4)
     for cell in notebook.cells:
         if cell.metadata.get("mystnb", {}).get("figure", {}).get("name") == figure:
-            return b64decode(next(o.data["image/png"] for o in cell.outputs if "data" in o))
+            return by_itself(next(o.data["text/html"] for o in cell.outputs if "data" in o))
     raise ValueError(f"lesson {lesson} has no figure {figure!r}")
+
+
+def by_itself(chart):
+    """A chart of `vglib.plots` for where no page gives it colours, a background and a size."""
+    chart = re.sub(r"var\(--[\w-]+, (#\w+)\)", r"\1", chart).replace("currentColor", "black")
+    head, rest = chart.split(">", 1)
+    head = re.sub(r' (?:class|style)="[^"]*"', "", head)
+    width, height = re.search(r'viewBox="0 0 ([\d.]+) ([\d.]+)"', head).groups()
+    page = f'<rect width="{width}" height="{height}" fill="white"/>'
+    return f'{head} width="{1.7 * float(width):.0f}">{page}{rest}'  # of a README's 830 pixels
 
 
 def same_sources(one, other):

@@ -11,11 +11,9 @@ import numpy as np
 
 from vglib.lesson import readable
 
-# Lengths in metres, to make a ratio felt; sizes to the nearest power of ten.
-_LENGTHS = [
-    (1e2, "a football field"),
-    (1e0, "a long step"),
-    (1e-2, "a fingernail"),
+# Lengths in metres. What can be seen by eye is told in a unit, what is smaller beside a thing.
+_UNITS = [(1, "metres"), (1e-2, "centimetres"), (1e-3, "millimetres")]
+_THINGS = [
     (1e-3, "a grain of sand"),
     (1e-4, "the width of a hair"),
     (1e-6, "a bacterium"),
@@ -27,13 +25,15 @@ _LENGTHS = [
 
 def compared(ratio: float) -> str:
     """A sentence that makes ``ratio`` felt: what it would make of a kilometre."""
-    if 0.95 < ratio < 1.05:
+    length = 1000 * ratio
+    if 950 < length < 1050:
         return "A kilometre would stay a kilometre."
-    if ratio > 1:
+    if length > 1000:
         return f"A kilometre stretched that much would be {readable(ratio, 2)} kilometres."
-    if ratio >= 0.1:
-        return f"A kilometre shrunk that much would still be {readable(1000 * ratio, 2)} metres."
-    larger = [name for length, name in _LENGTHS if length >= 1000 * ratio]
+    for unit, name in _UNITS:
+        if length >= unit:
+            return f"A kilometre shrunk that much would be {readable(length / unit, 2)} {name}."
+    larger = [name for size, name in _THINGS if size >= length]
     return f"A kilometre shrunk that much would be smaller than {larger[-1]}."
 
 

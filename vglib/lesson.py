@@ -70,9 +70,10 @@ def left(flow: "GradientFlow", quantity: str = "delta") -> np.ndarray:
 
 
 def glue(prefix: str, digits: int = 2, **numbers) -> None:
-    """Give numbers to the book: ``glue("depth", left_relu=x)`` is ``{n}`depth-left-relu` `` there.
+    """Give numbers to the book: ``glue("depth", left_relu=x)`` is ``depth-left-relu`` there.
 
-    Each is shown as `readable` writes it, several numbers by their median. Text stays as it is.
+    A chapter quotes it with the role ``n``. Each is shown as `readable` writes it, several numbers
+    by their median. Text stays as it is.
     """
     from IPython.display import display
 

@@ -82,7 +82,7 @@ class GradientFlow:
         delta, weight = np.median(self.delta, axis=0), np.median(self.weight, axis=0)
         ratio = np.median(self.delta / self.delta[:, -1:], axis=0)
         width = max(map(len, (*self.layers, "layer")))
-        lines = [f"{'layer':<{width}}  RMS δ    relative   ∂L/∂W"]
+        lines = [f"{'layer':<{width}}  RMS δ    relative   ∂ℒ/∂W"]
         for i in reversed(range(len(self.layers))):
             state = "starved" if ratio[i] <= 0.1 else "exploding" if ratio[i] >= 10 else ""
             lines.append(

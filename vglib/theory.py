@@ -241,3 +241,16 @@ def lstm_cell_factor(*, forget_bias: float, variance: float = 0.0) -> float:
         )
     log_gate = gaussian_mean(lambda z: -np.logaddexp(0, -(forget_bias + z)), variance)
     return float(np.exp(log_gate))
+
+
+def chrono_share(lags: Any, *, longest_lag: int) -> np.ndarray:
+    """What is left of ∂L/∂c_t at each of ``lags``, along the cell path, by chrono init.
+
+    A unit's forget bias is log τ with τ evenly between 1 and ``longest_lag`` - 1, so its gate is
+    τ/(1 + τ) (Tallec and Ollivier 2018). The RMS over many units is the root of the average of
+    gate^(2 lag). A GRU's update gate is drawn alike, so it holds for ∂L/∂h_t as well.
+    """
+    if longest_lag < 3:
+        raise ValueError(f"longest_lag must be 3 or more, not {longest_lag!r}")
+    span = np.linspace(1, longest_lag - 1, 1_001)[:, None]
+    return np.sqrt(np.mean((span / (1 + span)) ** (2 * np.asarray(lags)), axis=0))

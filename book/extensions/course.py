@@ -17,7 +17,6 @@ from docutils import nodes
 from docutils.statemachine import StringList
 from sphinx.errors import ExtensionError
 from sphinx.util.docutils import SphinxDirective, SphinxRole
-
 from tools.confirm import confirmation
 from tools.confirm import read as read_confirmations
 from vglib.claims import (
@@ -445,7 +444,8 @@ class Number(SphinxRole):
         if len(owners) != 1:
             where = f"in {len(owners)} lessons: {', '.join(owners)}" if owners else "in no lesson"
             raise ExtensionError(f"{self.env.docname}: the number {self.text!r} is glued {where}")
-        return [nodes.inline("", found[owners[0]][self.text], classes=["number"])], []
+        number = found[owners[0]][self.text].replace(" × ", "\u00a0×\u00a0")
+        return [nodes.inline("", number, classes=["number"])], []
 
 
 def describe_charts(app, docname, source):
@@ -519,27 +519,11 @@ class LessonFigure(SphinxDirective):
         return "/" + Path("..", path.relative_to(Path(self.env.app.srcdir).parent)).as_posix()
 
 
-class Essentials(SphinxDirective):
-    """Ends the essential part of a chapter and leads to the next one.
-
-    The argument is the next page's path below ``book/``: ``causes/activations``.
-    """
-
-    required_arguments = 1
-
-    def run(self):
-        box = nodes.container(classes=["vg-essentials"])
-        line = f"**The essentials** go on with {{doc}}`/book/{self.arguments[0]}`. Below: deeper."
-        self.state.nested_parse(StringList([line]), 0, box)
-        return [box]
-
-
 def setup(app):
     app.connect("source-read", fill_claims_page)
     app.connect("source-read", describe_charts)
     app.connect("html-page-context", mend_page, priority=900)
     app.connect("build-finished", write_claims)
     app.add_directive("lesson-figure", LessonFigure)
-    app.add_directive("essentials", Essentials)
     app.add_role("n", Number())
     return {"version": "1", "parallel_read_safe": True}
