@@ -33,6 +33,7 @@ def test_text_cannot_break_out_and_predictions_are_predictions():
     assert data["states"][0] == ["a <!-- <script> b", [2.0, 2.0], [1.0, 1.0], [0.0] * 2, [0.0] * 2]
     assert "<td>&lt;1</td>" in html
     assert data["line"] == "predicted by theory"
+    assert data["over"] == "seeds"
 
 
 def state(value, sentence="</script>", seeds=3, positions=4):

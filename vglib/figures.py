@@ -58,10 +58,11 @@ class SliderFigure:
     ``controls``: keyword → its choices; numbers become a slider, words a menu. ``states``: a dict
     from a tuple of choices, in the order of ``controls``, to a `State`; all must be there.
     ``start``: the tuple shown first. ``position``, ``quantity``: axis labels. ``value``: what the
-    table's numbers are. Medians and ranges over seeds are drawn as points with bars, predictions as
-    a line, which the legend calls ``line``. Where the values are ``gradients``, a position is drawn
-    as starved if it has at most a tenth of what the last one has, which is next to the loss, as
-    exploding if ten times or more, else as fed. Without JavaScript the table is all there is.
+    table's numbers are. Medians and ranges over seeds, or what ``over`` calls the rows, are drawn
+    as points with bars, predictions as a line, which the legend calls ``line``. Where the values
+    are ``gradients``, a position is drawn as starved if it has at most a tenth of what the last one
+    has, which is next to the loss, as exploding if ten times or more, else as fed. Without
+    JavaScript the table is all there is.
     Raises ValueError for a missing state or a value that is not positive and finite.
     """
 
@@ -72,6 +73,7 @@ class SliderFigure:
     quantity: str
     value: str
     line: str = "predicted by theory"
+    over: str = "seeds"
     gradients: bool = True
 
     def __post_init__(self):
@@ -118,6 +120,7 @@ class SliderFigure:
             "position": self.position,
             "quantity": self.quantity,
             "line": self.line,
+            "over": self.over,
             "gradients": self.gradients,
             "states": states,
         }

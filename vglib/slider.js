@@ -65,7 +65,7 @@
       });
       root.innerHTML = `<style>${STYLE}</style><form>${controls.join("")}</form>
         <div></div><p aria-live="polite"></p>
-        <ul><li>points: median and range over seeds</li><li><i></i> ${safe(this.data.line)}</li></ul>
+        <ul><li>points: median and range over ${safe(this.data.over)}</li><li><i></i> ${safe(this.data.line)}</li></ul>
         ${this.data.gradients ? KEY : ""}
         <details><summary>All settings as a table</summary><slot></slot></details>`;
       this.inputs = [...root.querySelectorAll("input, select")];
