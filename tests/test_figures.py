@@ -7,9 +7,6 @@ import pytest
 
 from vglib import plots
 from vglib.figures import SliderFigure, State, compared
-from vglib.nets import mlp
-from vglib.probes import gradient_flow
-from vglib.theory import predict_flow
 
 
 def distinct():
@@ -121,41 +118,12 @@ def test_compared(ratio, words):
     assert words in compared(ratio)
 
 
-def test_plots_draw_the_median_the_range_and_the_prediction(batch):
-    keywords = dict(depth=5, width=20, activation="tanh", init="xavier")
-    flow = gradient_flow([mlp(**keywords, seed=seed) for seed in range(5)], batch)
-    predicted = predict_flow(batch.inputs, **keywords)
-    axes = plots.panels("a", "b", x="layer", y="RMS")
-    plots.flow(axes["a"], flow, label="tanh", predicted=predicted)
-    plots.flow(axes["b"], flow, label="tanh", quantity="weight")
-    relative = flow.delta / flow.delta[:, -1:]
-    points, _, (bars,) = axes["a"].containers[0]
-    np.testing.assert_allclose(points.get_ydata(), np.median(relative, axis=0), rtol=1e-12, atol=0)
-    ends = np.array([segment[:, 1] for segment in bars.get_segments()])
-    np.testing.assert_allclose(ends[:, 0], relative.min(axis=0), rtol=1e-9, atol=0)
-    np.testing.assert_allclose(ends[:, 1], relative.max(axis=0), rtol=1e-9, atol=0)
-    dashed = [line for line in axes["a"].lines if line.get_linestyle() == "--"]
-    np.testing.assert_array_equal(dashed[0].get_ydata(), predicted.delta)
-    assert axes["a"].get_yscale() == "log"
-    for name, labels in (("a", ["tanh", "predicted"]), ("b", ["tanh"])):
-        plots.legend(axes[name])
-        assert [text.get_text() for text in axes[name].get_legend().get_texts()] == labels
-    assert [line for line in axes["b"].lines if line.get_linestyle() == "--"] == []
-    with pytest.raises(ValueError, match="there is none for the weight gradient"):
-        plots.flow(axes["a"], flow, label="", quantity="weight", predicted=predicted)
-    plots.flow(axes["a"], flow, label="again")
-    colours = {container[0].get_color() for container in axes["a"].containers}
-    assert len(colours) == 2
-    with pytest.raises(ValueError, match="unknown quantity 'h'; choose one of: delta, weight"):
-        plots.flow(axes["a"], flow, label="", quantity="h")
-    plt.close("all")
-
-
-def test_plots_leave_the_reader_s_settings_alone():
+def test_charts_leave_the_reader_s_settings_alone():
     before = plt.rcParams.copy()
-    plots.panels("a", x="x", y="y")
+    plots.ladder({"a": [[1.0, 2.0]]})
+    plots.curves({"a": [[1.0, 2.0]]}, at=[1, 2], x="x", y="y")
     assert plt.rcParams == before
-    plt.close("all")
+    assert not plt.get_fignums()
 
 
 @pytest.mark.browser

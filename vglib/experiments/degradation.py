@@ -9,7 +9,9 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from torch import nn
 
+from vglib.batch import Task
 from vglib.monitor import Monitor
 from vglib.nets import convnet, mlp
 from vglib.tasks import digits
@@ -36,7 +38,7 @@ class Run(NamedTuple):
     signal: np.ndarray
 
 
-def build(depth, kind, way, seed):
+def build(depth: int, kind: str, way: str, seed: int) -> nn.Sequential:
     """A network of a kind from KINDS, with one of the WAYS around its layers; 32 units wide.
 
     A dense network gets as many weights as the others: it starts narrower.
@@ -52,12 +54,21 @@ def build(depth, kind, way, seed):
 
 
 @cache
-def task(kind):
+def task(kind: str) -> Task:
     """The digits in the shape that a kind of network takes."""
     return digits(shape="image" if kind == "convolutional" else "flat", dtype=torch.float32)
 
 
-def fit(net, kind, *, rate, seed, epochs=5, optimizer="momentum", every=5):
+def fit(
+    net: nn.Module,
+    kind: str,
+    *,
+    rate: float,
+    seed: int,
+    epochs: int = 5,
+    optimizer: str = "momentum",
+    every: int = 5,
+) -> Run:
     """Train a network in place; returns a `Run`.
 
     ``error``: on the training set, with the statistics of the batch. ``loss``: by step. ``delta``
@@ -74,7 +85,7 @@ def fit(net, kind, *, rate, seed, epochs=5, optimizer="momentum", every=5):
     return Run(error, loss, record.delta, record.signal)
 
 
-def pass_on(net, factor):
+def pass_on(net: nn.Sequential, factor: float) -> None:
     """Each hidden layer hands down ``factor`` times the gradient; what it computes is the same."""
     for layer in net[1:-1]:
         layer.register_full_backward_hook(lambda layer, into, out: (factor * into[0],))
