@@ -343,8 +343,8 @@ def test_a_trial_is_announced_in_one_line(trial, monkeypatch):
     trial(dict(quantity="a < b"), three(TRUE, TRUE, TRUE))
     on_trial("X")
     assert repr(shown[0]) == "On trial: X. A is B."
-    html = shown[0]._repr_html_()
-    assert "a &lt; b is at least 0.5" in html
+    assert "“A is B.” <small>(Claim X." in shown[0]._repr_html_()
+    assert "True where the a < b is at least 0.5." in explained(rule("X"))
     assert explained(rule("X")).startswith("The claim says that something happens")
 
 

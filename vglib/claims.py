@@ -133,8 +133,9 @@ class Rule:
 
     def _repr_html_(self):
         return (
-            f"<p class='vg-trial'><strong>On trial: {self.claim}.</strong> "
-            f"“{escape(self.wording)}” <small>{escape(self.sentence)}</small></p>"
+            f"<p class='vg-trial'><strong>On trial:</strong> “{escape(self.wording)}” "
+            f"<small>(Claim {self.claim}. The next cells measure, by a rule that is fixed; how we "
+            "decide, and the answer, stand at the end.)</small></p>"
         )
 
     def __repr__(self):
@@ -233,7 +234,7 @@ def _is_list_of_names(value):
 
 
 def on_trial(*names: str) -> None:
-    """One line for each claim that is about to be measured: what it says, and when it is true."""
+    """One line for each claim that is about to be measured: what it says, and who decides."""
     from IPython.display import display
 
     display(*[rule(name) for name in names])
