@@ -60,7 +60,9 @@ def test_numbers_are_glued_into_the_chapter(pages, html):
     glued = [tag.text for tag in soup.select(".number")]
     assert len(glued) > 10
     assert all(re.search(r"\d|A kilometre", text) for text in glued), glued
-    assert len(soup.select("figure figcaption .caption-number")) == 4
+    figures = soup.select("article figure")
+    assert figures
+    assert all(figure.select_one("figcaption .caption-number") for figure in figures)
 
 
 def test_every_claim_has_its_anchor_and_owned_ones_a_verdict(pages, html):

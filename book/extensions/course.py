@@ -46,9 +46,10 @@ CONFIRMED = {  # what the page says of the runs at base seeds that nobody had us
     False: "Not confirmed, so read it as undecided.",
     None: "",
 }
-PLAIN = (  # in code, and in the signatures of the API
-    re.compile(r'<span class="[npw]">([^<]*)</span>'),
-    re.compile(r'<span class="n"><span class="pre">([^<]*)</span></span>'),
+PLAIN = re.compile(r'<span class="[npw]">([^<]*)</span>')  # in code, and so in signatures
+SIGNATURE = re.compile(r'<dt class="sig.*?</dt>', re.DOTALL)
+IN_SIGNATURE = re.compile(
+    r'<span class="pre">([^<]*)</span>|<span class="o">(=)</span>| title="Link to this definition"'
 )
 HISTORIES = {
     NOTHING: "no change recorded",
@@ -406,8 +407,8 @@ def mend_page(app, pagename, templatename, context, doctree):
         app.add_js_file("claims.js", loading_method="defer")
     if "body" in context:  # docutils promises list items that it does not make
         body = context["body"].replace('<div role="list" class="c', '<div class="c')
-        for span in PLAIN:
-            body = span.sub(r"\1", body)
+        body = SIGNATURE.sub(lambda one: IN_SIGNATURE.sub(r"\1\2", one[0]), body)
+        body = PLAIN.sub(r"\1", body)
         context["body"] = body
     context["script_files"] = [
         script for script in context["script_files"] if "thebe" not in str(vars(script)).lower()
