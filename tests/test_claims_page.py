@@ -107,6 +107,7 @@ def build(extension, monkeypatch, claim, answers=("true", "false")):
     cells[1] |= {"source": "", "outputs": [output]}
     monkeypatch.setattr(extension, "read_lesson", lambda app, lesson: cells)
     claim = {field: value for field, value in claim.items() if value is not None}
+    monkeypatch.setattr(extension, "read_confirmations", dict)  # not those of the real C1
     monkeypatch.setattr(extension, "all_claims", lambda: {"C1": claim})
     page = ["<!-- every claim -->"]
     extension.fill_claims_page(None, "book/claims", page)
