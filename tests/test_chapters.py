@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.test_lessons import code, lessons, read
+from tools.lessons import lessons
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = sorted((ROOT / "book").rglob("*.md"))
@@ -25,16 +25,8 @@ def test_code_of_a_chapter_runs_from_top_to_bottom(page, capsys):
             exec(compile(block, name_of(page), "exec"), names)
 
 
-def glued():
-    """Every number that a lesson gives to the book, with the lesson."""
-    for path in lessons():
-        for cell in code(read(path)):
-            for output in cell.get("outputs", []):
-                name = output.get("metadata", {}).get("scrapbook", {}).get("name", "")
-                if name and not name.startswith("verdict-"):
-                    yield name
-
-
-def test_every_number_of_a_lesson_is_quoted_in_the_book():
+def test_every_number_of_a_lesson_is_quoted_in_the_book(extension):
+    given = {n for path in lessons() for n in extension.glued(path, path.stat().st_mtime_ns)}
     quoted = {n for page in PAGES for n in re.findall(r"\{n\}`([^`]+)`", page.read_text("utf-8"))}
-    assert not sorted(set(glued()) - quoted)
+    assert given
+    assert not sorted(given - quoted)

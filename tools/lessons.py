@@ -18,16 +18,13 @@ import shutil
 import subprocess
 import sys
 import time
-from base64 import b64decode, b64encode
 from hashlib import sha256
-from io import BytesIO
 from pathlib import Path
 
 import joblib
 import nbformat
 from nbclient import NotebookClient
 from nbval.plugin import coalesce_streams
-from PIL import Image
 from tqdm import tqdm
 
 from tools import keys, outputs
@@ -140,9 +137,6 @@ def run(notebook, *, folder, seed=0, keep_going=False, arithmetic=None):
         if cell.cell_type == "code":
             cell.metadata.pop(outputs.TOLERANCES, None)
             cell.outputs = coalesce_streams(cell.outputs)
-        for output in cell.get("outputs", []):
-            if "image/png" in output.get("data", {}):
-                output.data["image/png"] = smaller(output.data["image/png"])
     fold(notebook)
     notebook.metadata.pop("widgets", None)
     notebook.metadata["language_info"] = {"name": "python"}  # the rest varies with the machine
@@ -161,19 +155,6 @@ def fold(notebook):
             cell.metadata.pop("cellView", None)
             if FOLDED & {*cell.metadata.get("tags", [])}:
                 cell.metadata |= {"jupyter": {"source_hidden": True}, "cellView": "form"}
-
-
-def smaller(png):
-    """A base64 PNG in 32 colours, enough for a chart and a third of the bytes."""
-    image = (
-        Image.open(BytesIO(b64decode(png)))
-        .convert("RGB")
-        # The default method merges the colours of thin lines.
-        .quantize(32, method=Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
-    )
-    buffer = BytesIO()
-    image.save(buffer, format="png", optimize=True)
-    return b64encode(buffer.getvalue()).decode()
 
 
 def refresh(*, fresh, names=()):

@@ -3,10 +3,8 @@
 import json
 import re
 from ast import literal_eval
-from base64 import b64decode
 from collections import Counter
 from functools import cache
-from hashlib import sha256
 from html import escape
 from itertools import groupby
 from pathlib import Path
@@ -19,6 +17,7 @@ from sphinx.errors import ExtensionError
 from sphinx.util.docutils import SphinxDirective, SphinxRole
 from tools.confirm import confirmation
 from tools.confirm import read as read_confirmations
+from tools.outputs import CHART
 from vglib.claims import (
     ANSWERS,
     KINDS,
@@ -32,7 +31,6 @@ from vglib.claims import (
 
 CLAIMS_PAGE = "book/claims"
 PLACEHOLDER = "<!-- every claim -->"
-CHART = 'class="vg-chart"'
 SHORT = 60  # characters of a claim's short form, so that it fits a row of a table
 SAYS = {  # how the details name the settings that did not say yes
     "false": "False",
@@ -48,9 +46,7 @@ CONFIRMED = {  # what the page says of the runs at base seeds that nobody had us
 }
 PLAIN = re.compile(r'<span class="[npw]">([^<]*)</span>')  # in code, and so in signatures
 SIGNATURE = re.compile(r'<dt class="sig.*?</dt>', re.DOTALL)
-IN_SIGNATURE = re.compile(
-    r'<span class="pre">([^<]*)</span>|<span class="o">(=)</span>| title="Link to this definition"'
-)
+IN_SIGNATURE = re.compile(r'<span class="pre">([^<]*)</span>| title="Link to this definition"')
 HISTORIES = {
     NOTHING: "no change recorded",
     WORDS_ONLY: "only words changed after a result",
@@ -58,14 +54,19 @@ HISTORIES = {
 }
 
 
-def read_lesson(app, lesson):
-    """Cells of a lesson as staged for the build; a page read meanwhile is rebuilt with them."""
+def staged(app, lesson):
+    """Where a lesson stands for the build, and since when; a page read meanwhile depends on it."""
     path = Path(app.srcdir, "lessons", f"{lesson}.ipynb")
     if not path.exists():
         raise ExtensionError(f"there is no lesson {lesson!r}: {path} is missing")
     if "docname" in app.env.temp_data:
         app.env.note_dependency(str(path))
-    return cells_of(path, path.stat().st_mtime_ns)
+    return path, path.stat().st_mtime_ns
+
+
+def read_lesson(app, lesson):
+    """Cells of a lesson as staged for the build."""
+    return cells_of(*staged(app, lesson))
 
 
 @cache  # a lesson is asked for each of its claims and figures, and again for claims.json
@@ -407,7 +408,7 @@ def mend_page(app, pagename, templatename, context, doctree):
         app.add_js_file("claims.js", loading_method="defer")
     if "body" in context:  # docutils promises list items that it does not make
         body = context["body"].replace('<div role="list" class="c', '<div class="c')
-        body = SIGNATURE.sub(lambda one: IN_SIGNATURE.sub(r"\1\2", one[0]), body)
+        body = SIGNATURE.sub(lambda one: IN_SIGNATURE.sub(r"\1", one[0]), body)
         body = PLAIN.sub(r"\1", body)
         context["body"] = body
     context["script_files"] = [
@@ -418,10 +419,11 @@ def mend_page(app, pagename, templatename, context, doctree):
     ]
 
 
-def glued(cells):
+@cache  # chapters ask hundreds of times
+def glued(path, changed):
     """The numbers that a lesson gives to the book, by name, as it writes them."""
     found = {}
-    for cell in cells:
+    for cell in cells_of(path, changed):
         for output in cell.get("outputs", []):
             name = output.get("metadata", {}).get("scrapbook", {}).get("name", "")
             data = {k: v for k, v in output.get("data", {}).items() if k.endswith("text/plain")}
@@ -440,7 +442,7 @@ class Number(SphinxRole):
         folder = Path(self.env.app.srcdir, "lessons")
         paths = [path.relative_to(folder).with_suffix("") for path in folder.rglob("*.ipynb")]
         names = sorted(path.as_posix() for path in paths)
-        found = {name: glued(read_lesson(self.env.app, name)) for name in names}
+        found = {name: glued(*staged(self.env.app, name)) for name in names}
         owners = [name for name, numbers in found.items() if self.text in numbers]
         if len(owners) != 1:
             where = f"in {len(owners)} lessons: {', '.join(owners)}" if owners else "in no lesson"
@@ -484,18 +486,13 @@ class LessonFigure(SphinxDirective):
         cell, data = self.find(lesson, name)
         settings = cell["metadata"]["mystnb"]
         figure = nodes.figure()
-        if "image/png" in data:
-            image = nodes.image(uri=self.write_image(b64decode(text(data["image/png"]))))
-            image["alt"] = settings["image"]["alt"]
-            figure += image
-        else:
-            html = described(cell, text(data["text/html"]))
-            if "start" in self.options:
-                start = f'"start":[{self.options["start"]}]'
-                html, count = re.subn(r'"start":\[[\d,]*\]', start, html)
-                if count != 1:
-                    raise self.error(f"figure {name!r} of lesson {lesson!r} is no slider figure")
-            figure += nodes.raw("", html, format="html")
+        html = described(cell, text(data["text/html"]))
+        if "start" in self.options:
+            start = f'"start":[{self.options["start"]}]'
+            html, count = re.subn(r'"start":\[[\d,]*\]', start, html)
+            if count != 1:
+                raise self.error(f"figure {name!r} of lesson {lesson!r} is no slider figure")
+        figure += nodes.raw("", html, format="html")
         caption = nodes.Element()
         self.state.nested_parse(StringList([settings["figure"]["caption"]]), 0, caption)
         figure += nodes.caption("", "", *caption[0].children)
@@ -507,17 +504,9 @@ class LessonFigure(SphinxDirective):
         for cell in read_lesson(self.env.app, lesson):
             if cell["metadata"].get("mystnb", {}).get("figure", {}).get("name") == name:
                 for output in cell["outputs"]:
-                    if {"image/png", "text/html"} & set(output.get("data", {})):
+                    if "text/html" in output.get("data", {}):
                         return cell, output["data"]
         raise self.error(f"lesson {lesson!r} has no figure {name!r} with a stored output")
-
-    def write_image(self, content):
-        path = Path(self.env.app.doctreedir).parent / "figures"
-        path = path / f"{sha256(content).hexdigest()[:16]}.png"
-        path.parent.mkdir(exist_ok=True)
-        path.write_bytes(content)
-        # Sphinx takes a leading slash as the source folder.
-        return "/" + Path("..", path.relative_to(Path(self.env.app.srcdir).parent)).as_posix()
 
 
 def setup(app):
