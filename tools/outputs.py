@@ -27,7 +27,7 @@ NEIGHBOURS = 2  # by luck a number may agree in all runs, so its neighbours have
 # sets off thousands, but not in a list like [100,200].
 NUMBER = re.compile(
     r"(?<![\w.])[-+−]?(?:(?<![\[,])\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:\.\d+)?"
-    r"(?:e[-+]?\d+| × 10[⁻⁰¹²³⁴⁵⁶⁷⁸⁹]+)?(?!\w|\.\d)"
+    r"(?:e[-+]?\d+|[ \u00a0]×[ \u00a0]10[⁻⁰¹²³⁴⁵⁶⁷⁸⁹]+)?(?!\w|\.\d)"
 )
 SUPERSCRIPTS = str.maketrans("⁻⁰¹²³⁴⁵⁶⁷⁸⁹", "-0123456789")
 LARGE = re.compile(r"\b\d{5,}\.0\b")  # how JSON writes a large number: 12650000000000.0
@@ -39,7 +39,7 @@ class Number:
     """A number as it is written: its value, and the unit of its last digit."""
 
     def __init__(self, text):
-        parts = re.fullmatch(r"([-+−]?)([\d.,]+)(e| × 10|)(.*)", text)
+        parts = re.fullmatch(r"([-+−]?)([\d.,]+)(e|[ \u00a0]×[ \u00a0]10|)(.*)", text)
         self.text, (self.sign, mantissa, self.times, self.power) = text, parts.groups()
         self.mantissa = mantissa.replace(",", "")
         self.comma = "," if "," in mantissa else ""

@@ -79,9 +79,9 @@ def anatomy(model: nn.Module, loss_fn: LossFn, batch: Any) -> Anatomy:
         p.grad = None
     lags = {}
     for name, runs in watch.outputs.items():
-        found = watch.by_lag(name, runs)
-        if found is not None and found[0] > 0:
-            lags[name] = np.array(found) / found[0]
+        sizes = watch.by_lag(name, runs)
+        if sizes is not None and sizes[0] > 0:
+            lags[name] = np.array(sizes) / sizes[0]
     if not lags:
         lags = watch.by_input_lag()
     if loss.requires_grad:
@@ -161,8 +161,8 @@ class _Watch(TorchFunctionMode):
     def _leave(self, module, arguments, output):
         self._inside = False
         if self.answer is None:
-            found = [t for t in tree_leaves(output) if isinstance(t, torch.Tensor)]
-            self.answer = next((t for t in found if t.requires_grad), None)
+            tensors = [t for t in tree_leaves(output) if isinstance(t, torch.Tensor)]
+            self.answer = next((t for t in tensors if t.requires_grad), None)
 
     def _keep(self, name):
         def hook(module, arguments, keywords, output):
@@ -235,12 +235,12 @@ class _Watch(TorchFunctionMode):
 
 def layers_of(model: nn.Module) -> dict[str, nn.Module]:
     """`probes.places`, and modules that hold a matrix under another name, such as own cells."""
-    found = dict(places(model))
+    layers = dict(places(model))
     for name, module in model.named_modules():
         own = [p for p in module.parameters(recurse=False) if p.ndim == 2]
         if name and own and not isinstance(module, nn.Embedding | nn.EmbeddingBag):
-            found.setdefault(name, module)
-    return found
+            layers.setdefault(name, module)
+    return layers
 
 
 def _is_unscaled(x):
@@ -260,16 +260,16 @@ def _gain(module):
 
 def _leaves(loss):
     """The leaf tensors that a loss was computed from."""
-    found, queue, seen = [], [loss.grad_fn], set()
+    leaves, queue, visited = [], [loss.grad_fn], set()
     while queue:
         node = queue.pop()
-        if node is None or node in seen:
+        if node is None or node in visited:
             continue
-        seen.add(node)
+        visited.add(node)
         if hasattr(node, "variable"):
-            found.append(node.variable)
+            leaves.append(node.variable)
         queue += [parent for parent, _ in node.next_functions]
-    return found
+    return leaves
 
 
 def _fused_by_lag(module, x):
@@ -289,7 +289,7 @@ def _repeated_by_lag(runs):
     if not last:
         return None
     projections = [torch.randn_like(t) for t in last]
-    found = torch.autograd.grad(last, flat, projections, retain_graph=True, allow_unused=True)
-    sizes = {id(t): norm(g) for t, g in zip(flat, found, strict=True) if g is not None}
+    gradients = torch.autograd.grad(last, flat, projections, retain_graph=True, allow_unused=True)
+    sizes = {id(t): norm(g) for t, g in zip(flat, gradients, strict=True) if g is not None}
     by_run = [math.hypot(*(sizes.get(id(t), 0.0) for t in run)) for run in runs]
     return by_run[::-1] if any(by_run[:-1]) else None  # else a shared layer that carries nothing

@@ -150,13 +150,13 @@ def rule(name: str) -> Rule:
     claim, _, opinion = name.partition("/")
     if claim not in all_claims():
         raise ValueError(f"unknown claim {claim!r}; choose one of: {', '.join(all_claims())}")
-    found = all_claims()[claim]
-    if opinion and opinion not in found.get("opinions", {}):
+    entry = all_claims()[claim]
+    if opinion and opinion not in entry.get("opinions", {}):
         raise ValueError(
             f"claim {claim} has no opinion {opinion!r}; choose one of: "
-            f"{', '.join(found.get('opinions', {})) or 'none'}"
+            f"{', '.join(entry.get('opinions', {})) or 'none'}"
         )
-    return check_rule(name, opinion_on(found, opinion) if opinion else found)
+    return check_rule(name, opinion_on(entry, opinion) if opinion else entry)
 
 
 def opinion_on(claim: dict, opinion: str) -> dict:
@@ -317,9 +317,9 @@ class Verdict:
         if not usual:
             return {"text": "none to be seen"}
         if self.rule.kind == "can":
-            seen, of = sum(s.answer is True for s in usual), len(usual)
-            text = f"in {seen} of {of} {'usual ' * usual[0].is_usual}settings"
-            return {"seen": seen, "of": of, "text": text}
+            true, of = sum(s.answer is True for s in usual), len(usual)
+            text = f"in {true} of {of} {'usual ' * usual[0].is_usual}settings"
+            return {"seen": true, "of": of, "text": text}
         if self.rule.kind == "sign":
             caught = [s.numbers["caught"] for s in usual]
             cried = [s.numbers["false_alarms"] for s in usual]
@@ -399,8 +399,8 @@ def astray(rule: Rule, answers: Mapping) -> list[str]:
     for word, field in (("false", "fails"), ("undecided", "undecided"), (SILENT, "silent")):
         wanted |= dict.fromkeys(getattr(rule, field), word)
     names = [*wanted, *(name for name in answers if name not in wanted)]
-    found = [(n, answers.get(n, "not tried"), wanted.get(n, "listed")) for n in names]
-    return [f"{n}: {is_so}, not {was}" for n, is_so, was in found if is_so != was]
+    pairs = [(n, answers.get(n, "not tried"), wanted.get(n, "listed")) for n in names]
+    return [f"{n}: {is_so}, not {was}" for n, is_so, was in pairs if is_so != was]
 
 
 def decide(
@@ -484,20 +484,20 @@ def _decide_sign(law, sign, alarms):
             f"claim {law.claim}, sign {sign!r}: wanted are alarms for the situations "
             f"{[*law.ill, *law.healthy]}, not {list(alarms)}"
         )
-    seen = {
+    told = {
         name: _agreed(_truths(name, values, _seeds(law, name, values)))
         for name, values in alarms.items()
     }
     best, worst = [], []  # an undecided situation counts for the sign, and against it
     for for_it, against in ((best, False), (worst, True)):
-        recall = np.mean([seen[n] is True or (seen[n] is None and not against) for n in law.ill])
-        false = np.mean([seen[n] is True or (seen[n] is None and against) for n in law.healthy])
+        recall = np.mean([told[n] is True or (told[n] is None and not against) for n in law.ill])
+        false = np.mean([told[n] is True or (told[n] is None and against) for n in law.healthy])
         for_it += [recall >= law.recall_at_least and false <= law.false_alarms_at_most]
     answer = best[0] if best == worst else None
     numbers = {
-        "caught": sum(seen[name] is True for name in law.ill),
+        "caught": sum(told[name] is True for name in law.ill),
         "ill": len(law.ill),
-        "false_alarms": sum(seen[name] is True for name in law.healthy),
+        "false_alarms": sum(told[name] is True for name in law.healthy),
         "healthy": len(law.healthy),
     }
     return answer if answer is None else bool(answer), numbers

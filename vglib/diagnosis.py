@@ -227,9 +227,9 @@ class Diagnosis:
 
 def _plain(value):
     if isinstance(value, dict):
-        return {name: _plain(each) for name, each in value.items()}
+        return {name: _plain(item) for name, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_plain(each) for each in value]
+        return [_plain(item) for item in value]
     if isinstance(value, (float, np.floating)):
         return float(value) if math.isfinite(value) else None
     return value
@@ -260,17 +260,17 @@ def diagnose(
         raise ValueError(
             f"diagnose needs a torch module that takes hooks, not {type(model).__name__}"
         )
-    kept = list(islice(batches, trials.STEPS))
-    if not kept:
+    some = list(islice(batches, trials.STEPS))
+    if not some:
         raise ValueError("diagnose needs at least one batch; batches gave none")
     with set_aside(seed):
-        own = _own_copy(model, loss_fn, kept[0])
-        case = Case(own, loss_fn, kept, optimizer or course_optimizer, seed)
+        own = _own_copy(model, loss_fn, some[0])
+        case = Case(own, loss_fn, some, optimizer or course_optimizer, seed)
         if not any(p.requires_grad for p in own.parameters()):
             return _at_once("detached", "No parameter of the model is trainable.")
-        if any(isinstance(each, torch.optim.LBFGS) for each in case.optimizers(own)):
+        if any(isinstance(one, torch.optim.LBFGS) for one in case.optimizers(own)):
             raise ValueError("diagnose takes plain steps; LBFGS needs a closure: give another")
-        body = anatomy(copy.deepcopy(own), loss_fn, kept[0])
+        body = anatomy(copy.deepcopy(own), loss_fn, some[0])
         try:
             if not body.finite:
                 return _at_once("data", "Some inputs are not finite.")
@@ -348,9 +348,9 @@ class _Examination:
 
     def _blind(self):
         """The loss of a model that knows nothing about its inputs."""
-        found = [t.blind for t in self.tried.values()] if self.paired else [self.plain.losses[0]]
-        found = [level for level in found if math.isfinite(level)]
-        return min(found) if found else math.inf
+        levels = [t.blind for t in self.tried.values()] if self.paired else [self.plain.losses[0]]
+        levels = [level for level in levels if math.isfinite(level)]
+        return min(levels) if levels else math.inf
 
     def _learnt(self, trial):
         """The share of the blind loss that is gone; minus infinity if the loss is not finite."""
@@ -393,7 +393,8 @@ class _Examination:
 
     def _remedies(self):
         """(name, `Remedy`): one change each."""
-        groups = [g for each in self.case.optimizers(self.case.model) for g in each.param_groups]
+        optimizers = self.case.optimizers(self.case.model)
+        groups = [group for one in optimizers for group in one.param_groups]
         if {p.dtype for p in self.case.model.parameters()} & HALVES:
             yield "low precision", Remedy("single precision", trials.in_single_precision)
         if any(group.get("weight_decay") for group in groups):
@@ -510,7 +511,7 @@ class _Examination:
         None where it learns much less of its own batches than it did of all: that may be luck.
         """
         batches = self.case.batches
-        kept = -(-len(batches) // 10)
+        held_out = -(-len(batches) // 10)
         if not self.paired or len(batches) < 4:
             return True
         best = max(self.tried, key=lambda name: self._learnt(self.tried[name]))
@@ -518,8 +519,8 @@ class _Examination:
             self.case,
             self.remedies.get(best),
             steps=len(self.tried[best].losses),
-            batches=batches[:-kept],
-            judged=batches[-kept:],
+            batches=batches[:-held_out],
+            judged=batches[-held_out:],
         )
         learnt = _gone(trial.blind, trial.loss)
         self.evidence["learnt of new batches"] = learnt
@@ -719,7 +720,7 @@ def _path(record, body, sample=0):
         return None
     reach = np.array([_log(size) for size in np.maximum.accumulate(delta[there])])
     after = [getattr(record, what)[sample, there] for what in ("slope", "saturated", "dead")]
-    names, activations = ([each[i] for i in there] for each in (record.layers, record.activations))
+    names, activations = ([of[i] for i in there] for of in (record.layers, record.activations))
     return _Path(tuple(names), delta[there], reach, *after, tuple(activations))
 
 
@@ -749,10 +750,10 @@ class Watch(Monitor):
         self._losses.append(float(loss.detach() if isinstance(loss, torch.Tensor) else loss))
         if self._warned or len(self._losses) % (3 * self._every):
             return
-        found = self.diagnosis()
-        if found.verdict == "gradient":
+        diagnosis = self.diagnosis()
+        if diagnosis.verdict == "gradient":
             self._warned = True
-            warnings.warn(f"{found.reason} {', '.join(found.where[:3])}", stacklevel=2)
+            warnings.warn(f"{diagnosis.reason} {', '.join(diagnosis.where[:3])}", stacklevel=2)
 
     def diagnosis(self) -> Diagnosis:
         """A `Diagnosis` of the last three samples and the losses so far."""

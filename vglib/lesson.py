@@ -31,13 +31,23 @@ def readable(value: float, digits: int = 3) -> str:
     exponent = int(exponent)
     if value == 0 or -4 < exponent < 4:
         return f"{float(f'{mantissa}e{exponent}'):.{max(0, digits - 1 - exponent)}f}"
-    return f"{mantissa} × 10{str(exponent).translate(str.maketrans('-0123456789', '⁻⁰¹²³⁴⁵⁶⁷⁸⁹'))}"
+    return f"{mantissa} × {power_of_ten(exponent)}"
+
+
+def power_of_ten(exponent: int) -> str:
+    """10⁻¹⁹, in superscript digits."""
+    return f"10{str(exponent).translate(str.maketrans('-0123456789', '⁻⁰¹²³⁴⁵⁶⁷⁸⁹'))}"
 
 
 def spread(values: Any, digits: int = 2) -> str:
-    """Several numbers in words, ``median (low to high)``; one number if they print alike."""
-    middle, low, high = (readable(v, digits) for v in np.quantile(values, [0.5, 0, 1]))
-    return middle if low == high else f"{middle} ({low} to {high})"
+    """Several numbers in words, ``median (low to high)``; one number if all are equal.
+
+    Those that only print alike keep their range, for on another processor they may not.
+    """
+    middle, low, high = np.quantile(values, [0.5, 0, 1])
+    if high - low <= 1e-9 * abs(middle):  # equal but for rounding
+        return readable(middle, digits)
+    return "{} ({} to {})".format(*(readable(v, digits) for v in (middle, low, high)))
 
 
 def table(head: Sequence[str], rows: Sequence, digits: int = 2) -> "Markdown":
@@ -50,7 +60,8 @@ def table(head: Sequence[str], rows: Sequence, digits: int = 2) -> "Markdown":
     def written(entry):
         if not isinstance(entry, str):
             entry = spread(entry, digits) if np.ndim(entry) else readable(entry, digits)
-        return entry.replace(" × ", "\u00a0×\u00a0").replace(" to ", "\u00a0to ")
+        entry = entry.replace(" × ", "\u00a0×\u00a0").replace(" to ", "\u00a0to ")
+        return entry.replace("|", "\\|")  # which would end the column
 
     for row in rows:
         if len(row) != len(head):

@@ -123,7 +123,7 @@ class Monitor:
         if self._compiled:  # compiled code does not run hooks that it has not seen
             self._stack.enter_context(eager())
         if self._saturation:
-            self._calls.seen = {}
+            self._calls.rows = {}
             self._stack.enter_context(self._calls)
         # What register_forward_hook does, less its bookkeeping, which would cost as much as a norm.
         self._listening = True
@@ -133,7 +133,7 @@ class Monitor:
     def _after_forward(self, net, arguments, output):
         self._stack.close()
         if self._saturation:
-            for place, runs in self._calls.seen.items():
+            for place, runs in self._calls.rows.items():
                 self._row[-3:, place] = self._calls.average(runs)[-3:]
         for z in self._outputs:
             z.attach()  # reentrant checkpointing gives an output its gradient only afterwards
@@ -181,18 +181,18 @@ class Monitor:
         outputs, self._outputs = self._outputs, []
         if self._overwritten is None:
             self._overwritten = {z.place for z in outputs if z.tensor._version != z.version}
-        seen = []  # (row, place, tensor, number of entries to average over or 0 for a plain norm)
+        measured = []  # (row, place, tensor, entries to average over or 0 for a plain norm)
         for z in outputs:
             delta = z.take_delta()
             if delta is not None:
-                seen.append((0, z.place, delta, delta.numel()))
-            seen.append((1, z.place, z.kept, z.kept.numel()))
-        seen += [(2, place, p.grad, 0) for place, p in self._parameters if p.grad is not None]
+                measured.append((0, z.place, delta, delta.numel()))
+            measured.append((1, z.place, z.value, z.value.numel()))
+        measured += [(2, place, p.grad, 0) for place, p in self._parameters if p.grad is not None]
         # Plain numbers: a few dozen of them are faster so than in arrays.
         scale = 1.0 if self._scaler is None else self._scaler.get_scale()
         total, entries = {}, {}
         for (row, place, _, count), value in zip(
-            seen, norms([z for _, _, z, _ in seen]), strict=True
+            measured, norms([z for _, _, z, _ in measured]), strict=True
         ):
             at = row, place
             total[at] = math.hypot(total.get(at, 0.0), value if row == 1 else value / scale)
@@ -224,7 +224,7 @@ class _Output:
         self.place, self.tensor, self.version = place, tensor, tensor._version
         self.delta, self.careful, self.attached = None, careful, False
         # A copy only where an in-place activation may overwrite what we were given.
-        self.kept = tensor.detach().clone() if careful else tensor.detach()
+        self.value = tensor.detach().clone() if careful else tensor.detach()
         self.attach()
 
     def attach(self):
@@ -262,7 +262,7 @@ def norms(tensors: list[torch.Tensor]) -> list[float]:
         except RuntimeError:  # equal sizes, other shapes
             flat = torch.stack([tensor.flatten() for tensor in chosen])
         wide = torch.float32 if flat.dtype.itemsize < 4 else flat.dtype
-        found = torch.linalg.vector_norm(flat, dim=1, dtype=wide).tolist()
-        for i, value in zip(members, found, strict=True):
+        sizes = torch.linalg.vector_norm(flat, dim=1, dtype=wide).tolist()
+        for i, value in zip(members, sizes, strict=True):
             values[i] = value if _DOUBTFUL < value < _HUGE else norm(tensors[i])
     return values

@@ -18,7 +18,8 @@ import numpy as np
 from matplotlib import ticker
 from matplotlib.lines import Line2D
 
-from vglib.lesson import readable
+from vglib.lesson import power_of_ten, readable
+from vglib.probes import state_of
 
 # One colour code in drawings, sliders and charts; state: colour, marker, filled. A layer's state
 # comes from its gradient over that of the layer next to the loss.
@@ -42,14 +43,6 @@ _SVG = "{http://www.w3.org/2000/svg}"
 ElementTree.register_namespace("", _SVG[1:-1])
 ElementTree.register_namespace("xlink", "http://www.w3.org/1999/xlink")
 _POINTS = 10  # as many of a curve are drawn, or bars and markers hide the prediction
-
-
-def state_of(ratio: float) -> str:
-    """What a layer is called by its gradient over that of the layer next to the loss.
-
-    At most a tenth is starved, ten times or more is exploding, else it is fed.
-    """
-    return "starved" if ratio <= 0.1 else "exploding" if ratio >= 10 else "fed"
 
 
 @dataclass(frozen=True)
@@ -105,7 +98,7 @@ def _lighten(root):
                 parent.remove(child)
         while any(_is_bare(child) for child in parent):
             parent[:] = [
-                each for child in parent for each in ([*child] if _is_bare(child) else [child])
+                part for child in parent for part in ([*child] if _is_bare(child) else [child])
             ]
     styles = Counter(element.get("style") for element in root.iter())
     rules = ""
@@ -173,13 +166,13 @@ def ladder(
             levels = np.arange(1, values.shape[1] + 1) if heights is None else np.asarray(heights)
             low, middle, high = np.quantile(values, [0, 0.5, 1], axis=0)
             if predicted is not None:
-                k = np.unique(np.linspace(0, len(levels) - 1, 3 * _POINTS).round()).astype(int)
+                k = _evenly(len(levels), 3 * _POINTS)
                 line = np.asarray(predicted)[k], levels[k]
                 axis.plot(*line, "--", color="black", linewidth=1, zorder=1)
-            shown = np.unique(np.linspace(0, len(levels) - 1, min(_POINTS, len(levels))).round())
+            shown = _evenly(len(levels), _POINTS)
             states = np.array(["" if name in neutral else state_of(m) for m in middle])
             for state in dict.fromkeys(states):
-                k = [int(i) for i in shown if states[int(i)] == state]
+                k = shown[states[shown] == state]
                 colour, marker, filled = STATES.get(state, _NEUTRAL)
                 axis.hlines(levels[k], low[k], high[k], color=colour, linewidth=1.6, zorder=2)
                 (handles[state or name],) = axis.plot(
@@ -266,6 +259,11 @@ def curves(
         return picture(figure, alt)
 
 
+def _evenly(length, count):
+    """Indices of at most ``count`` of ``length`` positions, both ends among them."""
+    return np.unique(np.linspace(0, length - 1, min(count, length)).round()).astype(int)
+
+
 def _pair(one, quantity="delta"):
     """Measured values (networks, positions) and predicted ones (positions,) or None."""
     measured, predicted = one if isinstance(one, tuple) else (one, None)
@@ -280,11 +278,7 @@ def _power_of_ten(value, position=None):
     """A mark of a log axis as plain text: 10⁻³, or 0.2 between powers."""
     power = np.log10(value)
     whole = abs(power - round(power)) < 1e-9 and abs(power) > 1.5
-    return f"10{_raised(round(power))}" if whole else f"{value:g}"
-
-
-def _raised(power):
-    return str(power).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
+    return power_of_ten(round(power)) if whole else f"{value:g}"
 
 
 def _legend(figure, handles, drawn):

@@ -46,6 +46,14 @@ def rms(tensor: torch.Tensor) -> float:
     return norm(tensor) / tensor.numel() ** 0.5
 
 
+def state_of(ratio: float) -> str:
+    """What a layer is called by its gradient over that of the layer next to the loss.
+
+    At most a tenth is starved, ten times or more is exploding, else it is fed.
+    """
+    return "starved" if ratio <= 0.1 else "exploding" if ratio >= 10 else "fed"
+
+
 @dataclass(frozen=True)
 class GradientFlow:
     """Gradients by layer, of one or several networks of the same shape.
@@ -76,15 +84,14 @@ class GradientFlow:
     def table(self) -> str:
         """Gradients by layer as text, the layer next to the loss on top; medians over networks.
 
-        *Starved* is a layer that gets at most a tenth of what the top one gets, *exploding* one
-        that gets ten times or more.
+        Layers that are not fed are called what `state_of` calls them.
         """
         delta, weight = np.median(self.delta, axis=0), np.median(self.weight, axis=0)
         ratio = np.median(self.delta / self.delta[:, -1:], axis=0)
         width = max(map(len, (*self.layers, "layer")))
         lines = [f"{'layer':<{width}}  RMS δ    relative   ∂ℒ/∂W"]
         for i in reversed(range(len(self.layers))):
-            state = "starved" if ratio[i] <= 0.1 else "exploding" if ratio[i] >= 10 else ""
+            state = state_of(ratio[i]).replace("fed", "")
             lines.append(
                 f"{self.layers[i]:<{width}}  {delta[i]:.1e}  {ratio[i]:.1e}    {weight[i]:.1e}"
                 f"  {state}".rstrip()
@@ -198,16 +205,16 @@ def _as_found(net):
     buffers = [(module._buffers, dict(module._buffers)) for module in net.modules()]
     handles = []
     try:
-        for own, found in buffers:  # the model works on copies
-            own.update({name: b if b is None else b.clone() for name, b in found.items()})
+        for own, before in buffers:  # the model works on copies
+            own.update({name: b if b is None else b.clone() for name, b in before.items()})
         with torch.random.fork_rng(), torch.enable_grad(), eager():
             yield handles
     finally:
         for handle in handles:
             handle.remove()
-        for own, found in buffers:
+        for own, before in buffers:
             own.clear()
-            own.update(found)
+            own.update(before)
 
 
 def eager() -> AbstractContextManager:
@@ -328,7 +335,7 @@ def activation_statistics(
     """
     nets = as_list(nets, "activation_statistics")
     batch = _checked(batch)
-    found = []
+    by_network = []
     for net in nets:
         _check_model(net, batch)
         calls = ActivationCalls()
@@ -337,14 +344,14 @@ def activation_statistics(
                 handles.append(module.register_forward_hook(partial(calls.after_layer, name)))
             with calls:
                 net(batch.inputs.clone())
-        if not calls.seen:
+        if not calls.rows:
             raise ValueError(f"no activation function of torch's ran in {type(net).__name__}")
-        found.append(calls.seen)
-    orders = {tuple(seen) for seen in found}
+        by_network.append(calls.rows)
+    orders = {tuple(rows) for rows in by_network}
     if len(orders) > 1:
         raise ValueError(f"the {len(nets)} networks have activations after different layers")
     layers = orders.pop()
-    values = np.array([[calls.average(seen[name]) for name in layers] for seen in found])
+    values = np.array([[calls.average(rows[name]) for name in layers] for rows in by_network])
     return ActivationStatistics(
         *np.moveaxis(values, 2, 0), layers, tuple(settings_of(net) for net in nets)
     )
@@ -357,14 +364,14 @@ def _same(tensor):
 class ActivationCalls(TorchFunctionMode):
     """While active, looks at the first activation function that runs after each layer.
 
-    Call ``after_layer`` with the name of each layer when it has run. ``seen``: name → rows (mean,
+    Call ``after_layer`` with the name of each layer when it has run. ``rows``: name → rows (mean,
     RMS, RMS slope, saturated share, dead share), one for each run. ``functions``: name → the name
     of the function.
     """
 
     def __init__(self):
         super().__init__()
-        self.seen, self.functions, self._layer, self._largest = {}, {}, None, {}
+        self.rows, self.functions, self._layer, self._largest = {}, {}, None, {}
 
     def after_layer(self, name: str, *hook_arguments) -> None:
         self._layer = name
@@ -401,7 +408,7 @@ class ActivationCalls(TorchFunctionMode):
         slopes = slope(z)
         low = slopes < SATURATED * largest
         self.functions[self._layer] = name
-        self.seen.setdefault(self._layer, []).append(
+        self.rows.setdefault(self._layer, []).append(
             (
                 float(output.detach().double().mean()),
                 rms(output),
@@ -459,7 +466,7 @@ def gradient_by_lag(
         with torch.enable_grad():
             x = batch.inputs.detach().requires_grad_()
             states, outputs = unroll(net, x)
-            value = _checked_loss(loss_fn, lambda _, found=outputs: found, batch)
+            value = _checked_loss(loss_fn, lambda _, answer=outputs: answer, batch)
             wanted = [x, *(tensor for state in states for tensor in state)]
             gradients = torch.autograd.grad(value, wanted, allow_unused=True)
         size = len(states[0])

@@ -108,9 +108,10 @@ def train(
         raise ValueError(f"rate belongs to an optimizer's name, not to {optimizer!r}")
     order = _order(len(task.train.targets), steps, batch_size, seed)
     groups = _groups(nets, batch_size, optimizer)
-    seen = sys.stderr.isatty() or "ipykernel" in sys.modules
-    seen = seen and "TQDM_DISABLE" not in os.environ  # set where outputs are stored and compared
-    bar = tqdm(total=len(groups) * steps, unit="step", disable=not (progress and seen))
+    is_watched = sys.stderr.isatty() or "ipykernel" in sys.modules
+    if "TQDM_DISABLE" in os.environ:  # set where outputs are stored and compared
+        is_watched = False
+    bar = tqdm(total=len(groups) * steps, unit="step", disable=not (progress and is_watched))
     parts = []
     with bar:
         for group in groups:
@@ -126,9 +127,10 @@ def train(
 def _order(examples, steps, batch_size, seed):
     """Indices of the examples of each step, (steps, batch_size): whole epochs, newly shuffled."""
     generator = torch.Generator().manual_seed(seed)
-    each = examples // batch_size
-    epochs = [torch.randperm(examples, generator=generator) for _ in range(-(-steps // each))]
-    return torch.cat([e[: each * batch_size].view(each, batch_size) for e in epochs])[:steps]
+    per_epoch = examples // batch_size
+    epochs = [torch.randperm(examples, generator=generator) for _ in range(-(-steps // per_epoch))]
+    used = per_epoch * batch_size
+    return torch.cat([epoch[:used].view(per_epoch, batch_size) for epoch in epochs])[:steps]
 
 
 # The modules whose networks are trained side by side; all but Linear work entry by entry.
@@ -229,9 +231,9 @@ class _Linears(nn.Module):
         super().__init__()
         self.linears = (*linears,)  # a tuple, so that torch does not count their parameters
         for name in ("weight", "bias"):
-            each = [getattr(linear, name) for linear in linears]
-            values = torch.stack([parameter.detach() for parameter in each])
-            setattr(self, name, nn.Parameter(values, requires_grad=each[0].requires_grad))
+            parameters = [getattr(linear, name) for linear in linears]
+            values = torch.stack([parameter.detach() for parameter in parameters])
+            setattr(self, name, nn.Parameter(values, requires_grad=parameters[0].requires_grad))
 
     def forward(self, x):
         x = x.expand(len(self.weight), *x.shape[-2:])  # the input is the same for all networks
@@ -255,9 +257,9 @@ def _loop(family, task, order, optimizer, loss_fn, bar, *, score, target, check_
         x, y = task.train.inputs[chosen], task.train.targets[chosen]
         step_optimizer.zero_grad()
         values = _loss_by_network(loss_fn, family, Batch(x, y))
-        seen = values.detach()
-        finite = seen.isfinite()
-        losses.append(seen if everyone else seen.masked_fill(~active, torch.nan))
+        current = values.detach()
+        finite = current.isfinite()
+        losses.append(current if everyone else current.masked_fill(~active, torch.nan))
         if not finite.all():
             diverged |= (active & ~finite).numpy()
             active &= finite
@@ -293,17 +295,17 @@ def _loss_by_network(loss_fn, family, batch):
         targets = batch.targets.repeat(len(outputs))
         values = F.cross_entropy(outputs.flatten(0, 1), targets, reduction="none")
         return values.view(len(outputs), -1).mean(dim=1)
-    return vmap(lambda found: loss_fn(lambda _: found, batch))(outputs)
+    return vmap(lambda output: loss_fn(lambda _: output, batch))(outputs)
 
 
 def _step_active(family, step_optimizer, active):
     """One optimizer step that leaves networks that have stopped where they are."""
     if family.size > 1:
         stopped = ~active
-        kept = [p.detach()[stopped].clone() for p in family.parameters]
+        before = [p.detach()[stopped].clone() for p in family.parameters]
         step_optimizer.step()
         with torch.no_grad():
-            for p, old in zip(family.parameters, kept, strict=True):
+            for p, old in zip(family.parameters, before, strict=True):
                 p[stopped] = old
 
 

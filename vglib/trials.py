@@ -108,22 +108,22 @@ def run(
         remedy.model(model)
     optimizers = case.optimizers(model)
     if remedy and remedy.group:
-        for group in [group for each in optimizers for group in each.param_groups]:
+        for group in [group for optimizer in optimizers for group in optimizer.param_groups]:
             remedy.group(group)
     _start_again(case.seed)
     losses, watch, moved = [], _watching(model, steps), (0.0, 0.0)
     with watch or nullcontext():
         for step in range(steps):
-            for each in optimizers:
-                each.zero_grad()
+            for optimizer in optimizers:
+                optimizer.zero_grad()
             loss = case.loss_fn(model, batches[step % len(batches)])
             losses.append(float(loss.detach()))
             if not math.isfinite(losses[-1]):
                 break
             loss.backward()
             before = [p.detach().clone() for p in model.parameters()] if step == 0 else None
-            for each in optimizers:
-                each.step()
+            for optimizer in optimizers:
+                optimizer.step()
             if before:
                 moved = _moved(model, before)
     loss, blind = _judge(case, model, judged or batches)
@@ -183,7 +183,7 @@ def _reorder(order, leaf):
 
 def is_paired(case: Case) -> bool:
     """Whether the loss asks which output belongs to which example; a GAN's generator's does not."""
-    model, seen = copy.deepcopy(case.model), []
+    model, losses = copy.deepcopy(case.model), []
 
     def made_up(dealt, module, arguments, output):
         def shaken(leaf):
@@ -198,8 +198,8 @@ def is_paired(case: Case) -> bool:
     for dealt in (False, True):
         _start_again(case.seed)
         with model.register_forward_hook(partial(made_up, dealt)):
-            seen.append(_mean_loss(case, model, case.batches[:1]))
-    return not abs(seen[0] - seen[1]) <= 1e-6 * abs(seen[0])  # also where it is not finite
+            losses.append(_mean_loss(case, model, case.batches[:1]))
+    return not abs(losses[0] - losses[1]) <= 1e-6 * abs(losses[0])  # also where it is not finite
 
 
 def _units(module, z):
@@ -216,7 +216,7 @@ def _scales(module):
 
 def odd_matrices(model: nn.Module) -> dict:
     """Matrices outside Linear and Conv layers that are far from unit size: name → (it, size)s."""
-    found = {}
+    odd = {}
     for name, module in model.named_modules():
         recurrent = isinstance(module, nn.RNNBase | nn.RNNCellBase | nn.MultiheadAttention)
         if recurrent or _scales(module):
@@ -224,8 +224,8 @@ def odd_matrices(model: nn.Module) -> dict:
         for p in module.parameters(recurse=False):
             size = norm(p) / max(p.shape) ** 0.5 if p.ndim == 2 else 1.0
             if p.requires_grad and 0 < size < math.inf and not 0.1 < size < 10:
-                found.setdefault(name, []).append((p, size))
-    return found
+                odd.setdefault(name, []).append((p, size))
+    return odd
 
 
 def rescale(case: Case, model: nn.Module) -> None:

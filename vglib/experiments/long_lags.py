@@ -62,8 +62,8 @@ def _as_le(net):
 def runs(contender: str, *, task: str, lag: int, seeds: Sequence[int] = range(5)) -> list[dict]:
     """The runs in the record with these seeds: one dict each, of its settings and its values."""
     wanted = dict(contender=contender, task=task, lag=lag)
-    found = [one["settings"] | one["values"] for one in recorded("long_lags")]
-    return [one for one in found if wanted.items() <= one.items() and one["seed"] in seeds]
+    recorded_runs = [one["settings"] | one["values"] for one in recorded("long_lags")]
+    return [one for one in recorded_runs if wanted.items() <= one.items() and one["seed"] in seeds]
 
 
 def searched(contender: str, *, task: str, lag: int) -> dict[float, float]:

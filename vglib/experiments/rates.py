@@ -35,8 +35,8 @@ def search(rates: Iterable, train_at: Callable, score: Callable) -> Search:
     """
     scores = {}
     for rate in rates:
-        found = np.nan_to_num(np.atleast_1d(score(train_at(rate))).astype(float), nan=np.inf)
-        scores[rate] = tuple(found.tolist()) if len(found) > 1 else float(found[0])
+        values = np.nan_to_num(np.atleast_1d(score(train_at(rate))).astype(float), nan=np.inf)
+        scores[rate] = tuple(values.tolist()) if len(values) > 1 else float(values[0])
     if not scores:
         raise ValueError("a search needs at least one rate")
     return Search(scores)

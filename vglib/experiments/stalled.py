@@ -54,9 +54,9 @@ def best_rate(depth: int, activation: str, twin: str) -> float:
     Where no rate brings any seed there, that of the next shallower network, times the depth.
     """
     shallower = reversed(DEPTHS[: DEPTHS.index(depth)])
-    for each in (depth, *shallower):
-        found = searched(each, activation, twin)
-        missed, _ = found.scores[found.best]
+    for candidate in (depth, *shallower):
+        tried = searched(candidate, activation, twin)
+        missed, _ = tried.scores[tried.best]
         if missed < 5:  # of five seeds
-            return found.best / depth
+            return tried.best / depth
     raise ValueError(f"no rate brings any {twin} {activation} network to the target")
