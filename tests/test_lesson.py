@@ -56,6 +56,7 @@ def test_spread_says_median_and_range():
 
 
 def test_a_table_has_words_numbers_and_ranges():
+    assert "a \\| b" in table(["net"], [["a | b"]]).data  # or it would be two columns
     text = table(["net", "left"], [["relu", 0.5], ["tanh", [1, 2, 3]]]).data
     assert text.splitlines()[2:] == ["| relu | 0.50 |", "| tanh | 2.0 (1.0\u00a0to 3.0) |"]
     with pytest.raises(ValueError, match="a row has 1 entries and the head 2"):

@@ -25,7 +25,7 @@ from tools.outputs import (
     keep_what_survives,
     texts,
 )
-from vglib.lesson import readable
+from vglib.lesson import readable, table
 
 
 def notebook(text, *, kind="text/plain", tags=()):
@@ -137,6 +137,14 @@ def test_what_no_run_moved_may_differ_by_one_unit_and_counts_not_at_all():
     assert later(cell, "layer 3 of 12 gets 0.496 of 1.5 × 10⁻⁸")
     assert later(cell, "layer 2 of 12 gets 0.496 of 1.5 × 10⁻⁹")
     assert later(cell, "layer 3 of 13 gets 0.496 of 1.5 × 10⁻⁹")
+
+
+def test_a_power_in_a_table_is_a_number_as_well():
+    rows = [table(["net", "left"], [["tanh", [3e-9, v]]]).data for v in (4e-9, 4.3e-9, 5e-9)]
+    assert "\u00a0" in rows[0]
+    cell = stored(*rows)
+    assert later(cell, rows[2]) == []
+    assert later(cell, rows[0].replace("⁻⁹", "⁻⁸"))
 
 
 def test_a_number_far_beyond_the_distance_of_the_runs_fails():
