@@ -140,7 +140,7 @@ def test_what_no_run_moved_may_differ_by_one_unit_and_counts_not_at_all():
 
 
 def test_a_power_in_a_table_is_a_number_as_well():
-    rows = [table(["net", "left"], [["tanh", [3e-9, v]]]).data for v in (4e-9, 4.3e-9, 5e-9)]
+    rows = [table(["net", "left"], [["tanh", [3e-8, v]]]).data for v in (9e-9, 9.8e-9, 1.1e-8)]
     assert "\u00a0" in rows[0]
     cell = stored(*rows)
     assert later(cell, rows[2]) == []
