@@ -171,7 +171,8 @@ def refresh(*, fresh, names=()):
             print(f"{name_of(path)}: stored outputs are up to date")
     ways = [{}, *({"arithmetic": name} for name in ARITHMETIC), *({"nudge": n} for n in NUDGES)]
     calls = [joblib.delayed(run_copy)(path, nb, **way) for path, nb in stale for way in ways]
-    results = joblib.Parallel(n_jobs=-1, prefer="threads", return_as="generator")(calls)
+    # In processes: in threads of one process a client now and then misses its kernel's answer.
+    results = joblib.Parallel(n_jobs=-1, return_as="generator")(calls)
     failed = []
     for path, _ in stale:
         print(f"{name_of(path)}: running, {len(ways)} times", flush=True)
