@@ -3,6 +3,7 @@
 import importlib
 import json
 
+import choose_init
 import degradation
 import degradation_adam
 import degradation_causes
@@ -118,6 +119,14 @@ def test_a_run_of_long_lags_comes_out_again():
     # Rounding differs between processors, and the score is looked at every 50 steps.
     assert abs(again["steps"] - known["steps"]) <= 100
     assert min(again["test_score"], known["test_score"]) > 0.95
+
+
+def test_a_corner_of_choose_init():
+    settings = dict(kind="fixed", depth=3, width=25, optimizer="sgd", epochs=10)
+    known, again = kept("choose_init", **settings), choose_init.run(**settings)
+    for scale in choose_init.SCALES:
+        before, now = np.median(known[scale], axis=1), np.median(again[scale], axis=1)
+        assert now == pytest.approx(before, abs=0.15), scale  # seeds differ by that
 
 
 # Training is not the same on every processor. The margins are those of five seeds: their steps
