@@ -4,6 +4,8 @@
 trains those again that it judges.
 """
 
+from collections.abc import Sequence
+
 import torch
 from torch import nn
 
@@ -79,13 +81,13 @@ def build(
 
 def trained(
     rate: float,
-    seeds,
+    seeds: Sequence[int],
     *,
     steps: int = STEPS,
     batch_size: int = BATCH,
     target: float | None = TARGET,
     **network,
-) -> tuple[Training, list]:
+) -> tuple[Training, list[nn.Module]]:
     """Networks of one kind, a seed each, trained with momentum; and the networks.
 
     Dropout draws from torch's random state, which is set from the seed and put back.
