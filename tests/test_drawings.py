@@ -123,6 +123,16 @@ def test_a_stack_multiplies_by_weight_and_slope_and_says_what_comes_of_it(path):
         assert state == ("starved" if share <= 0.1 else "exploding" if share >= 10 else ""), row
 
 
+def test_the_norms_have_the_mean_and_deviation_that_they_show():
+    for name, picked in (("1-batch", slice(0, None, 4)), ("2-layer", slice(0, 4))):
+        shown = words(FOLDER / "norms" / f"{name}.svg")
+        values = [int(text) for text in shown if text.isdigit()][picked]
+        assert f"mean {np.mean(values):.0f}, deviation {np.std(values):.0f}" in shown
+        assert np.std(values) == round(np.std(values))
+        label = ElementTree.parse(FOLDER / "norms" / f"{name}.svg").getroot().get("aria-label")
+        assert ", ".join(map(str, values[:-1])) + f" and {values[-1]}" in label
+
+
 def test_signal_and_delta_fade_in_opposite_directions_and_their_product_is_level():
     shown = [text for text in words(FOLDER / "product.svg") if re.match(r"[\d.]+$", text)]
     for k in range(4):

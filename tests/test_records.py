@@ -9,6 +9,7 @@ import degradation_adam
 import degradation_causes
 import diagnosis_scores
 import long_lags
+import normalization
 import numpy as np
 import pytest
 import records
@@ -153,3 +154,12 @@ def test_a_draw_of_the_stalled_lesson_again():
     now = stalled_data.run(**settings, counts=[100])
     assert now["examples"] == before["examples"][1:2]
     assert now["accuracy"] == pytest.approx(before["accuracy"][1:2], abs=0.06)
+
+
+def test_a_network_of_the_normalization_lesson_again():
+    settings = normalization.network("relu", "he", "batch", depth=10)
+    before, now = kept("normalization", **settings), normalization.run(**settings)
+    # Five seeds reach nine tenths within two checks of each other.
+    assert now["rate"] in (0.03, 0.1, 0.3)  # a step on the grid to either side
+    assert abs(np.median(now["steps"]) - np.median(before["steps"])) <= 16
+    assert min(now["right"]) >= 0.9
