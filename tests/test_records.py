@@ -9,7 +9,7 @@ import degradation_adam
 import degradation_causes
 import diagnosis_scores
 import long_lags
-import normalization
+import normalization_training
 import numpy as np
 import pytest
 import records
@@ -157,8 +157,8 @@ def test_a_draw_of_the_stalled_lesson_again():
 
 
 def test_a_network_of_the_normalization_lesson_again():
-    settings = normalization.network("relu", "he", "batch", depth=10)
-    before, now = kept("normalization", **settings), normalization.run(**settings)
+    settings = normalization_training.network("relu", "he", "batch", depth=10)
+    before, now = kept("normalization_training", **settings), normalization_training.run(**settings)
     # Five seeds reach nine tenths within two checks of each other.
     assert now["rate"] in (0.03, 0.1, 0.3)  # a step on the grid to either side
     assert abs(np.median(now["steps"]) - np.median(before["steps"])) <= 16

@@ -1,6 +1,6 @@
 """Deep networks with and without normalization on the digits, each with a rate of its own.
 
-``benchmarks/normalization.py`` searches the rates and trains what the lesson shows; the lesson
+``benchmarks/normalization_training.py`` searches the rates and trains what the lesson shows; the lesson
 trains those again that it judges.
 """
 
@@ -113,7 +113,7 @@ def on_record(**settings) -> dict:
     """What the record has of one network: ``rate``, the best, and what came of it."""
     wanted = {"dropout": 0.0, "depth": 30, "width": 64, "steps": STEPS, "batch_size": BATCH}
     wanted |= settings
-    for one in recorded("normalization"):
+    for one in recorded("normalization_training"):
         if one["settings"] == wanted:
             return one["values"]
     raise ValueError(f"the record of normalization has no network {wanted}")

@@ -1,6 +1,6 @@
 """Deep networks with and without normalization, each at its best rate, for remedies/normalization.
 
-    python benchmarks/normalization.py
+    python benchmarks/normalization_training.py
 
 Every network searches the same seven rates on two seeds that are judged nowhere, and goes on beyond
 while the best is at the edge. Then five networks are trained at the best.
