@@ -5,7 +5,6 @@ import os
 import shutil
 from pathlib import Path
 
-import joblib
 import matplotlib
 import pytest
 from hypothesis import HealthCheck, settings
@@ -17,13 +16,6 @@ matplotlib.use("Agg")
 # A busy machine is not a bug.
 settings.register_profile("course", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("course")
-
-
-@pytest.fixture(scope="session", autouse=True)
-def in_threads():
-    """Tools run lessons in processes, which see no monkeypatch; tests run them in threads."""
-    with joblib.parallel_config(backend="threading"):
-        yield
 
 
 @pytest.fixture(scope="session")

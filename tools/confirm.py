@@ -174,7 +174,7 @@ def confirm(lesson, path, commit):
     seeds, done = next((entry["seeds"], entry["runs"]) for entry in entries.values())
     left = [seed for seed in seeds if str(seed) not in done]
     calls = [joblib.delayed(at_seed)(path, seed) for seed in left]
-    results = joblib.Parallel(n_jobs=JOBS, return_as="generator")(calls)
+    results = joblib.Parallel(n_jobs=JOBS, prefer="threads", return_as="generator")(calls)
     for seed, (found, errors) in zip(left, results, strict=True):
         for name, entry in entries.items():
             run = {"usual": None, "otherwise": {}}

@@ -27,7 +27,7 @@ from nbclient import NotebookClient
 from nbval.plugin import coalesce_streams
 from tqdm import tqdm
 
-from tools import keys, outputs
+from tools import kernels, keys, outputs
 
 ROOT = TOOLS = Path(__file__).resolve().parents[1]  # from TOOLS the book's extension imports tools
 SOURCE = ROOT / "_build" / "source"
@@ -123,6 +123,7 @@ def run(notebook, *, folder, seed=0, keep_going=False, arithmetic=None):
         timeout=CELL_SECONDS,
         startup_timeout=CELL_SECONDS,
         kernel_name="python3",
+        kernel_manager_class=kernels.Manager,
         resources={"metadata": {"path": str(folder)}},
         record_timing=False,
         allow_errors=keep_going,
@@ -171,8 +172,7 @@ def refresh(*, fresh, names=()):
             print(f"{name_of(path)}: stored outputs are up to date")
     ways = [{}, *({"arithmetic": name} for name in ARITHMETIC), *({"nudge": n} for n in NUDGES)]
     calls = [joblib.delayed(run_copy)(path, nb, **way) for path, nb in stale for way in ways]
-    # In processes: in threads of one process a client now and then misses its kernel's answer.
-    results = joblib.Parallel(n_jobs=-1, return_as="generator")(calls)
+    results = joblib.Parallel(n_jobs=-1, prefer="threads", return_as="generator")(calls)
     failed = []
     for path, _ in stale:
         print(f"{name_of(path)}: running, {len(ways)} times", flush=True)

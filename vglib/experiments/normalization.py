@@ -1,7 +1,7 @@
 """Deep networks with and without normalization on the digits, each with a rate of its own.
 
-``benchmarks/normalization_training.py`` searches the rates and trains what the lesson shows; the lesson
-trains those again that it judges.
+``benchmarks/normalization_training.py`` searches the rates and trains what the lesson shows; the
+lesson trains those again that it judges.
 """
 
 from collections.abc import Sequence

@@ -1,0 +1,43 @@
+"""A kernel's answer that wakes nobody is found all the same."""
+
+import asyncio
+from queue import Empty
+
+import pytest
+
+from tools.kernels import Channel
+
+
+class Deaf:
+    """A socket that sleeps through its first message, and is awake when asked again."""
+
+    def __init__(self, wakes=True):
+        self.asked, self.wakes = 0, wakes
+
+    async def poll(self, milliseconds):
+        self.asked += 1
+        await asyncio.sleep(milliseconds / 1000)
+        return int(self.wakes and self.asked > 1)
+
+
+def channel(socket):
+    one = Channel.__new__(Channel)  # which refuses any socket but its own
+    one.socket = socket
+
+    async def received():
+        return "answer"
+
+    one._recv = received
+    return one
+
+
+@pytest.mark.parametrize("timeout", [None, 60])
+def test_a_message_that_woke_nobody_is_found_a_second_later(timeout):
+    assert asyncio.run(channel(Deaf()).get_msg(timeout)) == "answer"
+
+
+def test_silence_ends_after_the_timeout():
+    socket = Deaf(wakes=False)
+    with pytest.raises(Empty):
+        asyncio.run(channel(socket).get_msg(1.5))
+    assert socket.asked == 2
