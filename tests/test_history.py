@@ -82,8 +82,12 @@ def test_what_counts_as_changed(extension, changed, most):
 
 
 @pytest.fixture(scope="module")
-def page(html):
-    return BeautifulSoup((html / "book" / "claims.html").read_text("utf-8"), "html.parser")
+def pages(html):
+    """The Claims page, and that of the histories."""
+    texts = [
+        (html / "book" / f"{name}.html").read_text("utf-8") for name in ("claims", "histories")
+    ]
+    return [BeautifulSoup(text, "html.parser") for text in texts]
 
 
 def plain(text):
@@ -91,11 +95,14 @@ def plain(text):
     return " ".join(re.sub("[“”]", '"', text.replace("’", "'")).split())
 
 
-def test_the_page_shows_every_entry(page):
+def test_every_claim_leads_to_its_history_and_that_has_every_entry(pages):
+    page, histories = pages
     for name, claim in DECIDED.items():
         card = page.find(id=f"claim-{name.lower()}")
         card = card if "admonition" in card.get("class", []) else card.find_next("div")
-        (box,) = [d for d in card.select("details") if d.summary.text.strip().startswith("History")]
+        (link,) = [a["href"] for a in card.select("a") if a.text.startswith("History")]
+        assert link == f"histories.html#history-{name.lower()}"
+        box = histories.find(id=link.partition("#")[2]).find_next("ul")
         shown = [plain(item.text) for item in box.select("li")]
         assert len(shown) == len(claim["history"]), name
         for entry, item in zip(claim["history"], shown, strict=True):
@@ -106,7 +113,8 @@ def test_the_page_shows_every_entry(page):
                 assert condition in item, f"{name}: {condition}"
 
 
-def test_the_page_says_of_how_many_the_rule_was_changed(page, extension):
+def test_the_page_says_of_how_many_the_rule_was_changed(pages, extension):
+    page = pages[0]
     words = plain(page.select_one("article").text)
     assert "states its rule before it measures" not in words
     counts = re.search(
@@ -117,7 +125,7 @@ def test_the_page_says_of_how_many_the_rule_was_changed(page, extension):
     )
     decided, everything, changed, again, reworded, untouched = map(int, counts.groups())
     assert (decided, again, everything) == (len(DECIDED), len(DECIDED), len(all_claims()))
-    titles = [d.summary.text for d in page.select("details") if "History" in d.summary.text]
+    titles = [link.text for link in page.select("article a") if link.text.startswith("History")]
     for count, what in (
         (changed, "rule or runs changed after a result"),
         (reworded, "only words changed after a result"),

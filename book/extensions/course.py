@@ -29,7 +29,7 @@ from vglib.claims import (
     opinion_on,
 )
 
-CLAIMS_PAGE = "book/claims"
+CLAIMS_PAGE, HISTORY_PAGE = "book/claims", "book/histories"
 PLACEHOLDER = "<!-- every claim -->"
 SHORT = 60  # characters of a claim's short form, so that it fits a row of a table
 SAYS = {  # how the details name the settings that did not say yes
@@ -298,20 +298,38 @@ def treated_markdown(claim):
     return f" Derived or measured, but not judged, in [{name}]({page}.md{hash_}{anchor})."
 
 
+def history_link(name, what):
+    """A line that says what was changed and leads to the claim's history."""
+    return f"[History: {what}](#history-{name.lower()})"
+
+
+def fill_history_page(app, docname, source):
+    """Write the history of every claim that has one into its page as it is read."""
+    if docname != HISTORY_PAGE:
+        return
+    if PLACEHOLDER not in source[0]:
+        raise ExtensionError(f"{HISTORY_PAGE} has lost its placeholder {PLACEHOLDER!r}")
+    lines = []
+    for name, claim in all_claims().items():
+        if history := "\n".join(map(history_markdown, claim.get("history", []))):
+            title = f"[{name}](#claim-{name.lower()}). {short(name, claim)}"
+            lines += [f"(history-{name.lower()})=\n**{title}**\n\n{history}\n"]
+    source[0] = source[0].replace(PLACEHOLDER, "\n".join(lines))
+
+
 def claim_markdown(app, name, claim, verdict, heading):
-    """One claim in MyST: anchor, wording, verdict; on demand the rule, the numbers, the history."""
+    """One claim in MyST: anchor, wording, verdict; on demand the rule; links to all else."""
     source = f"{{cite:t}}`{claim['source']}`" if "source" in claim else "source not located"
     title, wording = f"{name}. {short(name, claim)}", f"{claim['wording']} ({source}.)"
-    history = "\n".join(map(history_markdown, claim.get("history", [])))
     if not verdict:
-        told = details("History: judged once, and withdrawn", history) if history else ""
+        told = history_link(name, "judged once, and withdrawn") if claim.get("history") else ""
         treated = treated_markdown(claim)
         return f"{anchors(name)}**{title}.** {wording} *Not tested.*{treated}\n\n{told}"
     parts = [wording, verdict_markdown(claim, verdict)]
     if heading:
         parts += [decided_in(claim, verdict, heading)]
     parts += [opinion_markdown(*each) for each in opinions_on(app, name, claim)]
-    parts += [details(f"History: {HISTORIES[most_changed(name, claim)]}", history)]
+    parts += [history_link(name, HISTORIES[most_changed(name, claim)])]
     body = "\n\n".join(parts)
     return f"{anchors(name)}:::{{admonition}} {title}\n:class: claim\n\n{body}\n:::\n"
 
@@ -511,6 +529,7 @@ class LessonFigure(SphinxDirective):
 
 def setup(app):
     app.connect("source-read", fill_claims_page)
+    app.connect("source-read", fill_history_page)
     app.connect("source-read", describe_charts)
     app.connect("html-page-context", mend_page, priority=900)
     app.connect("build-finished", write_claims)
