@@ -8,6 +8,7 @@ import pytest
 from bs4 import BeautifulSoup
 from sphinx.errors import ExtensionError
 
+from tools.confirm import confirmation, read
 from vglib.claims import ANSWERS, VERDICT_MIME, all_claims
 
 SHOWN = {word: f"{mark} {word}" for word, (mark, _) in ANSWERS.items()}
@@ -32,11 +33,11 @@ def verdicts(root):
 
 
 @pytest.fixture(scope="module")
-def unconfirmed(page):
-    """The claims whose details say that other base seeds did not confirm the answer."""
-    cards = page.select("div.admonition.claim")
-    titles = [card.p.text.strip() for card in cards if "Not confirmed" in card.text]
-    return {title.partition(".")[0] for title in titles}
+def unconfirmed(verdicts):
+    """The claims whose answer runs at other base seeds did not confirm."""
+    record = read()
+    judged = {name: verdict for name, verdict in verdicts.items() if verdict}
+    return {name for name, v in judged.items() if confirmation(v, record).confirmed is False}
 
 
 def plain(text):
@@ -82,9 +83,9 @@ def test_the_build_refuses_a_claim_without_a_short_form(extension, monkeypatch, 
     monkeypatch.setattr(extension, "all_claims", lambda: {"C1": claim})
     message = f"claim C1: .* wants short, the claim itself in at most 60 characters; it has {has}"
     with pytest.raises(ExtensionError, match=message):
-        extension.fill_claims_page(None, "book/claims", ["<!-- every claim -->"])
+        extension.fill_page(None, "book/claims", ["<!-- every claim -->"])
     monkeypatch.setattr(extension, "all_claims", lambda: {"C1": claim | {"short": "a" * 60}})
-    extension.fill_claims_page(None, "book/claims", ["<!-- every claim -->"])
+    extension.fill_page(None, "book/claims", ["<!-- every claim -->"])
 
 
 LAW = {
@@ -121,7 +122,7 @@ def build(extension, monkeypatch, claim, answers=("true", "false")):
     monkeypatch.setattr(extension, "read_confirmations", dict)  # not those of the real C1
     monkeypatch.setattr(extension, "all_claims", lambda: {"C1": claim})
     page = ["<!-- every claim -->"]
-    extension.fill_claims_page(None, "book/claims", page)
+    extension.fill_page(None, "book/claims", page)
     return page[0]
 
 

@@ -47,21 +47,21 @@ def test_the_build_refuses_a_gap(extension, monkeypatch, history, message):
     claim = {"part": "Causes", "kind": "always", "lesson": "causes/none"}
     monkeypatch.setattr(extension, "all_claims", lambda: {"C1": claim | {"history": history}})
     with pytest.raises(ExtensionError, match=message):
-        extension.fill_claims_page(None, "book/claims", ["<!-- every claim -->"])
+        extension.fill_page(None, "book/claims", ["<!-- every claim -->"])
 
 
 def test_a_decided_claim_without_history_fails_the_build(extension, monkeypatch):
     claim = {"part": "Causes", "kind": "always", "lesson": "causes/none"}
     monkeypatch.setattr(extension, "all_claims", lambda: {"C1": claim})
     with pytest.raises(ExtensionError, match="claim C1 is decided and has no history"):
-        extension.fill_claims_page(None, "book/claims", ["<!-- every claim -->"])
+        extension.fill_page(None, "book/claims", ["<!-- every claim -->"])
 
 
 def test_an_open_claim_needs_no_history(extension, monkeypatch):
     claim = {"part": "Causes", "kind": "can", "short": "Gone", "wording": "It vanishes."}
     monkeypatch.setattr(extension, "all_claims", lambda: {"C1": claim})
     page = ["<!-- every claim -->"]
-    extension.fill_claims_page(None, "book/claims", page)
+    extension.fill_page(None, "book/claims", page)
     assert "0 of 1 claims are decided" in page[0]
 
 

@@ -303,18 +303,14 @@ def history_link(name, what):
     return f"[History: {what}](#history-{name.lower()})"
 
 
-def fill_history_page(app, docname, source):
-    """Write the history of every claim that has one into its page as it is read."""
-    if docname != HISTORY_PAGE:
-        return
-    if PLACEHOLDER not in source[0]:
-        raise ExtensionError(f"{HISTORY_PAGE} has lost its placeholder {PLACEHOLDER!r}")
+def history_lines(app):
+    """The history of every claim that has one."""
     lines = []
     for name, claim in all_claims().items():
         if history := "\n".join(map(history_markdown, claim.get("history", []))):
             title = f"[{name}](#claim-{name.lower()}). {short(name, claim)}"
             lines += [f"(history-{name.lower()})=\n**{title}**\n\n{history}\n"]
-    source[0] = source[0].replace(PLACEHOLDER, "\n".join(lines))
+    return lines
 
 
 def claim_markdown(app, name, claim, verdict, heading):
@@ -343,12 +339,8 @@ def legend_html():
     return f'<ul class="vg-answers">\n{items}\n</ul>\n'
 
 
-def fill_claims_page(app, docname, source):
-    """Write all claims into the Claims page as it is read: a table per part, and details below."""
-    if docname != CLAIMS_PAGE:
-        return
-    if PLACEHOLDER not in source[0]:
-        raise ExtensionError(f"{CLAIMS_PAGE} has lost its placeholder {PLACEHOLDER!r}")
+def claims_lines(app):
+    """All claims: a table per part, and details below."""
     claims = all_claims()
     most = Counter(most_changed(name, c) for name, c in claims.items() if "lesson" in c)
     halves = [name for name in claims if name.endswith(("a", "b"))]
@@ -366,7 +358,19 @@ def fill_claims_page(app, docname, source):
         lines += [f"## {part}", "", claim_table(part, found)]
         decided_first = sorted(found, key=lambda name: not found[name][1])
         lines += [claim_markdown(app, name, *found[name]) for name in decided_first]
-    source[0] = source[0].replace(PLACEHOLDER, "\n".join(lines))
+    return lines
+
+
+def fill_page(app, docname, source):
+    """Write the claims, or their histories, into their page as it is read."""
+    if docname not in FILLED:
+        return
+    if PLACEHOLDER not in source[0]:
+        raise ExtensionError(f"{docname} has lost its placeholder {PLACEHOLDER!r}")
+    source[0] = source[0].replace(PLACEHOLDER, "\n".join(FILLED[docname](app)))
+
+
+FILLED = {CLAIMS_PAGE: claims_lines, HISTORY_PAGE: history_lines}
 
 
 def verdict_data(claim, verdict):
@@ -528,8 +532,7 @@ class LessonFigure(SphinxDirective):
 
 
 def setup(app):
-    app.connect("source-read", fill_claims_page)
-    app.connect("source-read", fill_history_page)
+    app.connect("source-read", fill_page)
     app.connect("source-read", describe_charts)
     app.connect("html-page-context", mend_page, priority=900)
     app.connect("build-finished", write_claims)
