@@ -1,4 +1,4 @@
-"""A kernel's answer that wakes nobody is found all the same."""
+"""A kernel's answer that wakes nobody is found, and a kernel that dies at once started again."""
 
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
@@ -6,7 +6,7 @@ from queue import Empty
 
 import pytest
 
-from tools.kernels import Channel
+from tools.kernels import Channel, start
 
 
 class Deaf:
@@ -48,3 +48,32 @@ def test_silence_ends_after_the_timeout():
     with pytest.raises(Empty):
         run(channel(socket).get_msg(1.5))
     assert socket.asked == 2
+
+
+class Unlucky:
+    """A notebook's client whose kernel dies at its start so many times."""
+
+    def __init__(self, deaths):
+        self.deaths, self.made, self.environments = deaths, 0, []
+
+    def create_kernel_manager(self):
+        self.made += 1
+
+    def start_new_kernel(self, env):
+        self.environments.append(env)
+
+    def start_new_kernel_client(self):
+        if self.made <= self.deaths:
+            raise RuntimeError("Kernel died before replying to kernel_info")
+
+
+@pytest.mark.parametrize("deaths", [0, 2])
+def test_a_kernel_that_dies_at_its_start_is_started_again(deaths):
+    client = Unlucky(deaths)
+    start(client, {"SEED": "1"})
+    assert client.environments == [{"SEED": "1"}] * (deaths + 1)
+
+
+def test_a_kernel_that_dies_three_times_is_given_up():
+    with pytest.raises(RuntimeError, match="Kernel died"):
+        start(Unlucky(3), {})

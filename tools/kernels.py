@@ -10,6 +10,7 @@ from queue import Empty
 
 from jupyter_client import AsyncKernelClient, AsyncKernelManager
 from jupyter_client.channels import AsyncZMQSocketChannel
+from nbclient import NotebookClient
 from traitlets import DottedObjectName, Type
 
 
@@ -38,3 +39,16 @@ class Manager(AsyncKernelManager):
     """A manager with such clients."""
 
     client_class = DottedObjectName("tools.kernels.Client")
+
+
+def start(client: NotebookClient, environment: dict) -> None:
+    """Start the kernel of a client; thrice if need be, as another may take its port meanwhile."""
+    for further in (2, 1, 0):
+        client.create_kernel_manager()
+        client.start_new_kernel(env=environment)
+        try:
+            client.start_new_kernel_client()
+            return
+        except RuntimeError:  # it died before it answered
+            if not further:
+                raise

@@ -128,7 +128,8 @@ def run(notebook, *, folder, seed=0, keep_going=False, arithmetic=None):
         record_timing=False,
         allow_errors=keep_going,
     )
-    with client.setup_kernel(env=environment):
+    kernels.start(client, environment)
+    with client.setup_kernel():  # which stops it afterwards
         code = [(i, cell) for i, cell in enumerate(notebook.cells) if cell.cell_type == "code"]
         for index, cell in tqdm(code, unit="cell", leave=False, disable=None, ascii=True):
             client.execute_cell(cell, index)
