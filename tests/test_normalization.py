@@ -6,17 +6,18 @@ import torch
 from torch import nn
 
 from vglib.experiments import normalization
-from vglib.experiments.normalization import KINDS, PROPER, RMSNorm, build, on_record, trained
+from vglib.experiments.normalization import KINDS, PROPER, build, on_record, trained
 from vglib.nets import mlp
 from vglib.probes import gradient_flow
 from vglib.tasks import digits
 
 
-def test_rms_norm_is_torchs():
+def test_rms_norm_divides_the_units_of_a_layer_by_their_root_mean_square():
+    how = dict(activation="relu", init="he", seed=0, depth=3, width=16, norm="rms")
+    norm = build(dtype=torch.float64, **how)[1].normalization
     z = torch.randn(5, 16, dtype=torch.float64)
-    ours = RMSNorm(16).double()
-    theirs = torch.nn.functional.rms_norm(z, (16,), eps=1e-5)
-    torch.testing.assert_close(ours(z), theirs, rtol=1e-12, atol=0)
+    by_hand = z / (z.square().mean(dim=1, keepdim=True) + 1e-5).sqrt()
+    torch.testing.assert_close(norm(z), by_hand, rtol=1e-12, atol=0)
 
 
 def test_norm_and_dropout_stand_where_they_should():
@@ -25,8 +26,8 @@ def test_norm_and_dropout_stand_where_they_should():
     assert [type(part) for part in net.readout[1]] == [nn.ReLU, nn.BatchNorm1d]
     assert isinstance(net[1].normalization, nn.Identity)
     net = build(activation="tanh", init="he", seed=0, depth=3, width=8, norm="rms", dropout=0.5)
-    assert isinstance(net[1].normalization, RMSNorm)
-    assert isinstance(net.readout[0], RMSNorm)
+    assert isinstance(net[1].normalization, nn.RMSNorm)
+    assert isinstance(net.readout[0], nn.RMSNorm)
     assert [type(part) for part in net[1].activation] == [nn.Tanh, nn.Dropout]
 
 

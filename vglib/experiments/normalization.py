@@ -20,20 +20,6 @@ PROPER = {"sigmoid": "xavier", "tanh": "xavier", "relu": "he"}
 KINDS = (*NORMALIZATIONS, "rms", "batch, after")
 
 
-class RMSNorm(nn.Module):
-    """Divide the units of a layer by their root mean square, then scale each.
-
-    Zhang and Sennrich (2019). The same as ``nn.RMSNorm``, which torch has from 2.4 on.
-    """
-
-    def __init__(self, features: int, eps: float = 1e-5):
-        super().__init__()
-        self.weight, self.eps = nn.Parameter(torch.ones(features)), eps
-
-    def forward(self, z: torch.Tensor) -> torch.Tensor:
-        return self.weight * z / (z.square().mean(dim=-1, keepdim=True) + self.eps).sqrt()
-
-
 def build(
     *,
     activation: str,
@@ -62,7 +48,7 @@ def build(
     readout = net.readout
     for layer in [*net[1:-1], readout]:
         if norm == "rms":
-            own = RMSNorm(width).to(dtype)
+            own = nn.RMSNorm(width, eps=1e-5, dtype=dtype)
             if layer is readout:
                 layer[0] = own
             else:

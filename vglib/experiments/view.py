@@ -14,6 +14,7 @@ from torch import nn
 from vglib.batch import Batch, Task
 from vglib.checks import at_least_one, choose
 from vglib.names import ACTIVATIONS
+from vglib.training import accuracy
 
 # Points and weights for E over two independent standard Gaussians.
 _POINTS, _WEIGHTS = np.polynomial.hermite_e.hermegauss(60)
@@ -85,7 +86,7 @@ def read_out(net: nn.Sequential | None, task: Task) -> float:
 @torch.no_grad()
 def told_right(net: nn.Module, batch: Batch) -> float:
     """The share of examples that a classifier tells right."""
-    return (net(batch.inputs).argmax(dim=1) == batch.targets).double().mean().item()
+    return accuracy(net(batch.inputs), batch.targets).item()
 
 
 def gap(net: nn.Module, task: Task) -> float:
