@@ -249,6 +249,8 @@ def test_what_repeats_another_setting_counts_once(trial):
         (dict(because=None), "because, why the bound stands where it does; it has none"),
         (dict(quantity=""), "quantity; it has none"),
         (dict(says=None), "says; it has none"),
+        (dict(says="Yes, it is."), "says without the answer 'yes' in front"),
+        (dict(says="It depends: no."), "says without the answer 'it depends' in front"),
         (dict(at_least=None), "one finite bound, at_least or at_most; it has none"),
         (dict(at_most=1.0), r"one finite bound, .*; it has \[0.5, 1.0\]"),
         (dict(at_least=float("nan")), "one finite bound"),
@@ -343,7 +345,7 @@ def test_a_trial_is_announced_in_one_line(trial, monkeypatch):
     trial(dict(quantity="a < b"), three(TRUE, TRUE, TRUE))
     on_trial("X")
     assert repr(shown[0]) == "On trial: X. A is B."
-    assert "“A is B.” <small>(Claim X." in shown[0]._repr_html_()
+    assert "“A is B.” <small>(Claim X:" in shown[0]._repr_html_()
     assert "True where the a < b is at least 0.5." in explained(rule("X"))
     assert explained(rule("X")).startswith("The claim says that something happens")
 

@@ -99,7 +99,7 @@ LAW = {
     "because": "It is one.",
     "usual": ["a"],
     "stress": ["b"],
-    "says": "Yes.",
+    "says": "It vanishes in both.",
     "fails": ["b"],
     "history": [{"date": "2026-11-27", "saw": "First stored verdict: yes.", "changed": "nothing."}],
 }
@@ -128,7 +128,7 @@ def build(extension, monkeypatch, claim, answers=("true", "false")):
 
 def test_a_claim_that_lacks_nothing_is_shown(extension, monkeypatch):
     page = build(extension, monkeypatch, LAW)
-    assert "</i> usually</b>.</span> Yes." in page
+    assert "</i> usually</b>.</span> It vanishes in both." in page
     assert "*False:* b." in page
     assert "True in 1 of 2 settings." in page
     page = build(extension, monkeypatch, CREDIT)

@@ -6,6 +6,7 @@ collects them from the stored notebooks; nothing but IPython is needed to make t
 
 import json
 import math
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -134,8 +135,8 @@ class Rule:
     def _repr_html_(self):
         return (
             f"<p class='vg-trial'><strong>On trial:</strong> “{escape(self.wording)}” "
-            f"<small>(Claim {self.claim}. The next cells measure, by a rule that is fixed; how we "
-            "decide, and the answer, stand at the end.)</small></p>"
+            f"<small>(Claim {self.claim}: measured next, by a rule that is fixed. Rule and answer "
+            "stand at the end.)</small></p>"
         )
 
     def __repr__(self):
@@ -184,6 +185,8 @@ def check_rule(name: str, claim: dict) -> Rule:
         if not claim.get(field):
             what = {"because": "because, why the bound stands where it does"}.get(field, field)
             wants(f"{what}; it has none")
+    if twice := [word for word in ANSWERS if re.match(f"{word}[.,:]", claim["says"].lower())]:
+        wants(f"says without the answer {twice[0]!r} in front, which stands before it as it is")
     bounds = [claim[b] for b in ("at_least", "at_most") if b in claim]
     if kind == "sign":
         limits = [claim.get(f) for f in ("recall_at_least", "false_alarms_at_most")]
