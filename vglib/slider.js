@@ -113,9 +113,10 @@
       const every = Math.ceil(n / 6);
       median.forEach((value, i) => {
         // Powers of ten more or less than next to the loss; a starved box fades with them.
-        const got = value - median[n - 1], state = gradients ? name(got) : "fed";
-        marks += `<rect class="${state}" x="${left - 34}" width="22" y="${y(i) - 0.4 * step}" height="${0.8 * step}"
-          ${state === "starved" ? `style="fill-opacity:${Math.max(0, 0.3 + got / 20).toFixed(2)}"` : ""}/>`;
+        const got = value - median[n - 1], state = gradients ? name(got) : "plain";
+        if (gradients)
+          marks += `<rect class="${state}" x="${left - 34}" width="22" y="${y(i) - 0.4 * step}" height="${0.8 * step}"
+            ${state === "starved" ? `style="fill-opacity:${Math.max(0, 0.3 + got / 20).toFixed(2)}"` : ""}/>`;
         if (i === 0 || i === n - 1 || ((i + 1) % every === 0 && n - 1 - i > every / 2))
           marks += `<text x="${left - 40}" y="${y(i) + 4}" text-anchor="end">${i + 1}</text>`;
         marks += `<line x1="${x(value - below[i])}" x2="${x(value + above[i])}" y1="${y(i)}" y2="${y(i)}" stroke="currentColor" opacity=".6"/>
