@@ -186,3 +186,16 @@ def names_of(dt):
 )
 def test_words_are_found_as_they_are_written(cards, text, terms):
     assert [term for term, *_ in cards.terms_in(nodes.Text(text))] == terms
+
+
+def test_cards_that_other_base_seeds_contradict_say_so(pages, html):
+    found = []
+    for name, claim in all_claims().items():
+        if "lesson" in claim:
+            cards = page(pages, html, f"lessons/{claim['lesson']}").select(".vg-card")
+            (card,) = (c.text for c in cards if c.text.startswith(f"{name}."))
+            found += [name] * ("Not confirmed, so read it as undecided." in card)
+    shown = json.loads((html / "book" / "claims.json").read_text("utf-8"))["claims"]
+    wanted = [c["id"] for c in shown if c.get("confirmed") is False]
+    assert found == wanted
+    assert "K10" in found

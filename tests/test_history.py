@@ -100,9 +100,11 @@ def test_every_claim_leads_to_its_history_and_that_has_every_entry(pages):
     for name, claim in DECIDED.items():
         card = page.find(id=f"claim-{name.lower()}")
         card = card if "admonition" in card.get("class", []) else card.find_next("div")
-        (link,) = [a["href"] for a in card.select("a") if a.text.startswith("History")]
+        (link,) = [a["href"] for a in card.select("a") if a.text.startswith("Rule and history")]
         assert link == f"histories.html#history-{name.lower()}"
         box = histories.find(id=link.partition("#")[2]).find_next("ul")
+        rule = box.find_previous(lambda tag: tag.name == "p" and tag.text.startswith("Rule."))
+        assert plain(claim["because"]) in plain(rule.text), name
         shown = [plain(item.text) for item in box.select("li")]
         assert len(shown) == len(claim["history"]), name
         for entry, item in zip(claim["history"], shown, strict=True):
@@ -125,12 +127,14 @@ def test_the_page_says_of_how_many_the_rule_was_changed(pages, extension):
     )
     decided, everything, changed, again, reworded, untouched = map(int, counts.groups())
     assert (decided, again, everything) == (len(DECIDED), len(DECIDED), len(all_claims()))
-    titles = [link.text for link in page.select("article a") if link.text.startswith("History")]
+    titles = [
+        link.text for link in page.select("article a") if link.text.startswith("Rule and history")
+    ]
     for count, what in (
         (changed, "rule or runs changed after a result"),
         (reworded, "only words changed after a result"),
         (untouched, "no change recorded"),
     ):
-        assert sum(f"History: {what}" in each for each in titles) == count
+        assert sum(f"Rule and history: {what}" in each for each in titles) == count
     assert changed + reworded + untouched == decided
     assert changed > 0

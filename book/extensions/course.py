@@ -44,7 +44,7 @@ CONFIRMED = {  # what the page says of the runs at base seeds that nobody had us
     False: "Not confirmed, so read it as undecided.",
     None: "",
 }
-PLAIN = re.compile(r'<span class="[npw]">([^<]*)</span>')  # in code, and so in signatures
+PLAIN = re.compile(r'<span class="(?:[nopw]|nn)">([^<]*)</span>')  # in code, and so in signatures
 SIGNATURE = re.compile(r'<dt class="sig.*?</dt>', re.DOTALL)
 IN_SIGNATURE = re.compile(r'<span class="pre">([^<]*)</span>| title="Link to this definition"')
 HISTORIES = {
@@ -271,16 +271,10 @@ def anchors(name):
     return f"{whole}(claim-{name})=\n"
 
 
-def details(summary, content):
-    return f"<details><summary>{summary}</summary>\n\n{content}\n\n</details>\n"
-
-
 def decided_in(claim, verdict, heading):
-    """Where a claim was decided, and on demand by which rule; the lesson has the numbers."""
+    """Where a claim was decided: there are the numbers."""
     link = f"[{lesson_name(claim)}]({verdict_link(claim, heading)})"
-    return f"Decided in {link}, with the numbers of each setting.\n\n" + details(
-        "Rule", explained(verdict["rule"])
-    )
+    return f"Decided in {link}, with the numbers of each setting."
 
 
 def opinion_markdown(claim, verdict, heading):
@@ -299,22 +293,33 @@ def treated_markdown(claim):
 
 
 def history_link(name, what):
-    """A line that says what was changed and leads to the claim's history."""
-    return f"[History: {what}](#history-{name.lower()})"
+    """A line that says what was changed and leads to the claim's rule and history."""
+    return f"[Rule and history: {what}](#history-{name.lower()})"
+
+
+def rules(app, name, claim):
+    """A claim's rule in sentences, and those by which other lessons judged it."""
+    verdict, heading = verdict_on(app, name, claim)
+    if not heading:  # a credit, or one that was withdrawn
+        return
+    yield f"*Rule.* {explained(verdict['rule'])}"
+    for other, found, _ in opinions_on(app, name, claim):
+        yield f"*Rule in {lesson_name(other)}.* {explained(found['rule'])}"
 
 
 def history_lines(app):
-    """The history of every claim that has one."""
+    """Rule and history of every claim that has one."""
     lines = []
     for name, claim in all_claims().items():
         if history := "\n".join(map(history_markdown, claim.get("history", []))):
             title = f"[{name}](#claim-{name.lower()}). {short(name, claim)}"
-            lines += [f"(history-{name.lower()})=\n**{title}**\n\n{history}\n"]
+            parts = [f"(history-{name.lower()})=\n**{title}**", *rules(app, name, claim), history]
+            lines += ["\n\n".join(parts) + "\n"]
     return lines
 
 
 def claim_markdown(app, name, claim, verdict, heading):
-    """One claim in MyST: anchor, wording, verdict; on demand the rule; links to all else."""
+    """One claim in MyST: anchor, wording, verdict; links to all else."""
     source = f"{{cite:t}}`{claim['source']}`" if "source" in claim else "source not located"
     title, wording = f"{name}. {short(name, claim)}", f"{claim['wording']} ({source}.)"
     if not verdict:
@@ -362,7 +367,7 @@ def claims_lines(app):
 
 
 def fill_page(app, docname, source):
-    """Write the claims, or their histories, into their page as it is read."""
+    """Write the claims, or their rules and histories, into their page as it is read."""
     if docname not in FILLED:
         return
     if PLACEHOLDER not in source[0]:
@@ -421,8 +426,8 @@ def write_claims(app, exception):
 def mend_page(app, pagename, templatename, context, doctree):
     """Mend what the tools get wrong: Thebe, loaded twice though off, and a list that is none.
 
-    Names and punctuation in code are marked up, a quarter of a lesson's bytes, only to get the
-    colour that code has anyway.
+    Names, operators and punctuation in code are marked up, a third of a lesson's bytes, and a
+    reader needs no colour for them.
 
     The Claims page also gets its script here, which no other page needs.
     """
@@ -473,15 +478,17 @@ class Number(SphinxRole):
         return [nodes.inline("", number, classes=["number"])], []
 
 
-def describe_charts(app, docname, source):
-    """Give each chart of a lesson the alt text in its cell's metadata, where there is one."""
+def describe_outputs(app, docname, source):
+    """Give a lesson's charts their alt text, and its cards what other base seeds said against."""
     if not docname.startswith("lessons/"):
         return
     notebook = json.loads(source[0])
     for cell in notebook["cells"]:
         for output in cell.get("outputs", []):
-            if "text/html" in output.get("data", {}):
-                output["data"]["text/html"] = described(cell, text(output["data"]["text/html"]))
+            data = output.get("data", {})
+            if "text/html" in data:
+                html = described(cell, text(data["text/html"]))
+                data["text/html"] = doubted(html, data.get(VERDICT_MIME))
     source[0] = json.dumps(notebook)
 
 
@@ -491,6 +498,14 @@ def described(cell, html):
     if not alt or html.count(CHART) != 1:
         return html
     return re.sub(r'(role="img" aria-label)="[^"]*"', lambda m: f'{m[1]}="{escape(alt)}"', html)
+
+
+def doubted(html, verdict):
+    """The HTML of a verdict's card; one that was not confirmed says so, above its settings."""
+    found = verdict and confirmation(verdict, read_confirmations())
+    if not found or found.confirmed is not False:
+        return html
+    return html.replace("<details>", f"<p>{CONFIRMED[False]} {escape(found.why)}</p><details>", 1)
 
 
 class LessonFigure(SphinxDirective):
@@ -533,7 +548,7 @@ class LessonFigure(SphinxDirective):
 
 def setup(app):
     app.connect("source-read", fill_page)
-    app.connect("source-read", describe_charts)
+    app.connect("source-read", describe_outputs)
     app.connect("html-page-context", mend_page, priority=900)
     app.connect("build-finished", write_claims)
     app.add_directive("lesson-figure", LessonFigure)
