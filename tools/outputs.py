@@ -2,8 +2,8 @@
 
 A deep chaotic network multiplies rounding by many powers of ten, so that another processor prints
 other digits. `keep_what_survives` takes several runs of a lesson that differ in how the machine
-rounds and in nothing else. It leaves each number the digits on which they agree, and each cell the
-tolerance of each of its numbers. `differences` compares a later run with what is stored: words
+rounds and in nothing else. It leaves each number the digits that they confirm, the last of them
+within five, and each cell the tolerance of each of its numbers. `differences` compares a later run with what is stored: words
 exactly, numbers within their tolerance.
 """
 
@@ -20,6 +20,7 @@ TOLERANCES = "vglib_tolerances"  # in a cell's metadata, a word for each text of
 # or a power of ten, and none where there is not: whole numbers are counts and names.
 SCALE = {name: (1, 2, 5)[i % 3] * 10 ** (i // 3) for i, name in enumerate(digits + ascii_lowercase)}
 REST = "."
+DOUBTFUL = 5  # how many units of the last digit that is kept the runs may lie apart
 MARGIN = 3  # how many times the distance between the runs another run may be away
 NEIGHBOURS = 2  # by luck a number may agree in all runs, so its neighbours have a say
 
@@ -82,7 +83,7 @@ def as_power(match):
 
 
 def keep_what_survives(notebook, others):
-    """Round each number in the outputs of ``notebook`` to the digits that ``others`` have as well.
+    """Round each number in the outputs of ``notebook`` to the digits that ``others`` confirm.
 
     Its cells get their tolerances. Returns, by the number of the cell, the words that differ: of
     cells tagged ``nbval-ignore-output`` these may, and then they keep all digits where they do.
@@ -162,8 +163,11 @@ def distance(numbers):
 
 
 def digits_lost(moved):
-    """How many last digits the runs do not share when they are ``moved`` units apart."""
-    return max(1, math.ceil(math.log10(moved) - 1e-9)) if moved else 0
+    """How many last digits mean nothing when the runs are ``moved`` units apart.
+
+    The last digit that stays may be off by five. Else 96 and 97 of a hundred became 100.
+    """
+    return max(0, math.ceil(math.log10(moved / DOUBTFUL) - 1e-9)) if moved else 0
 
 
 def put(outputs, where, text):
