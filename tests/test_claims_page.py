@@ -30,8 +30,7 @@ def verdicts(root):
         stored = [data[VERDICT_MIME] for data in outputs if VERDICT_MIME in data]
         found[name] = next((each for each in stored if each["claim"] == name), None)
         if word := claim.get("answer"):
-            found[name] = {"answer": word, "usual": word, "general": word, "conditions": []}
-            found[name] |= {"claim": name, "effect": {"text": ""}}
+            found[name] = {"answer": word, "effect": {"text": ""}, "conditions": []}
     return found
 
 

@@ -104,8 +104,7 @@ def find_credit(name, claim):
         )
     if claim["answer"] not in ANSWERS:
         raise ExtensionError(f"claim {name}: its answer must be one of {', '.join(ANSWERS)}")
-    found = dict.fromkeys(("usual", "general"), claim["answer"]) | {"conditions": []}
-    return found | {"answer": claim["answer"], "effect": {"text": ""}}
+    return {"answer": claim["answer"], "effect": {"text": ""}, "conditions": []}  # no settings
 
 
 def verdict_on(app, name, claim):
