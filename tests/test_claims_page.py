@@ -21,7 +21,7 @@ def page(html):
 
 @pytest.fixture(scope="module")
 def verdicts(root):
-    """The verdict of the owning lesson by claim, as its notebook stores it."""
+    """The verdict of the owning lesson by claim, as its notebook stores it; a credit's answer."""
     found = {}
     for name, claim in all_claims().items():
         path = root / "lessons" / f"{claim.get('lesson')}.ipynb"
@@ -29,6 +29,8 @@ def verdicts(root):
         outputs = [output.get("data", {}) for cell in cells for output in cell.get("outputs", [])]
         stored = [data[VERDICT_MIME] for data in outputs if VERDICT_MIME in data]
         found[name] = next((each for each in stored if each["claim"] == name), None)
+        if word := claim.get("answer"):
+            found[name] = {"answer": word, "effect": {"text": ""}, "conditions": []}
     return found
 
 
@@ -36,7 +38,7 @@ def verdicts(root):
 def unconfirmed(verdicts):
     """The claims whose answer runs at other base seeds did not confirm."""
     record = read()
-    judged = {name: verdict for name, verdict in verdicts.items() if verdict}
+    judged = {name: v for name, v in verdicts.items() if v and v["conditions"]}
     return {name for name, v in judged.items() if confirmation(v, record).confirmed is False}
 
 
@@ -65,6 +67,20 @@ def test_each_part_starts_with_a_table_of_its_claims(page, verdicts, unconfirmed
             links = [link["href"] for link in where.select("a")]
             assert len(links) == ("lesson" in claim), name
             assert all(f"lessons/{claim['lesson']}.html#" in link for link in links), name
+
+
+def test_a_credit_says_where_it_was_read_and_where_it_is_told(page, data):
+    credits = {name: c for name, c in all_claims().items() if c["kind"] == "credit"}
+    assert credits
+    for name, claim in credits.items():
+        card = page.find(id=f"claim-{name.lower()}")
+        card = card if "admonition" in card.get("class", []) else card.find_next("div")
+        assert plain(claim["says"]) in plain(card.text), name
+        assert plain(f"Read at: {claim['place']}.") in plain(card.small.text), name
+        where, _, anchor = claim["treated"].partition("#")
+        assert card.select_one(f"a[href='{where}.html#{anchor}']"), name
+        (told,) = [each for each in data["claims"] if each["id"] == name]
+        assert (told["answer"], told["place"]) == (claim["answer"], claim["place"])
 
 
 def test_the_page_says_what_each_answer_means(page):

@@ -161,6 +161,22 @@ def test_every_weight_of_the_chain_gets_the_same():
         np.testing.assert_allclose(told, gradient, atol=0.005)
 
 
+def test_the_timeline_has_the_years_and_names_of_papers_that_its_page_cites(root):
+    page = (root / "book" / "frontier" / "credits.md").read_text("utf-8")
+    cited = {key for keys in re.findall(r"\{cite:[pt]\}`([^`]+)`", page) for key in keys.split(",")}
+    bib = (root / "references.bib").read_text("utf-8")
+    papers = [e for e in re.split(r"\n(?=@)", bib)[1:] if re.search(r"\{(\w+),", e)[1] in cited]
+    for path in ("1-found", "2-mended"):
+        shown = words(FOLDER / "credits" / f"{path}.svg")[1:]
+        years = shown[::4]
+        assert years == sorted(years)
+        for year, kind, who, what in zip(*(shown[k::4] for k in range(4)), strict=True):
+            names = [re.search(r"author\s*= \{(.*)\}", e)[1] for e in papers if f"{{{year}}}" in e]
+            first, *others = re.findall(r"\w+", who.removesuffix(" and others"))
+            assert any(n.startswith(first) and all(o in n for o in others) for n in names), who
+            assert kind in ("time", "depth"), what
+
+
 def test_slopes_are_as_the_script_draws_them():
     stored = {path.name: path.read_text("utf-8") for path in (FOLDER / "slopes").iterdir()}
     assert stored == slopes.drawings(), "run `python -m tools.slopes`"

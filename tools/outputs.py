@@ -3,8 +3,8 @@
 A deep chaotic network multiplies rounding by many powers of ten, so that another processor prints
 other digits. `keep_what_survives` takes several runs of a lesson that differ in how the machine
 rounds and in nothing else. It leaves each number the digits that they confirm, the last of them
-within five, and each cell the tolerance of each of its numbers. `differences` compares a later run with what is stored: words
-exactly, numbers within their tolerance.
+within five, and each cell the tolerance of each of its numbers. `differences` compares a later run
+with what is stored: words exactly, numbers within their tolerance.
 """
 
 import json

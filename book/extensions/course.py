@@ -104,8 +104,7 @@ def find_credit(name, claim):
         )
     if claim["answer"] not in ANSWERS:
         raise ExtensionError(f"claim {name}: its answer must be one of {', '.join(ANSWERS)}")
-    found = dict.fromkeys(("usual", "general"), claim["answer"]) | {"conditions": []}
-    return found | {"answer": claim["answer"], "effect": {"text": ""}}
+    return {"answer": claim["answer"], "effect": {"text": ""}, "conditions": []}  # no settings
 
 
 def verdict_on(app, name, claim):
@@ -284,12 +283,13 @@ def opinion_markdown(claim, verdict, heading):
 
 
 def treated_markdown(claim):
-    """Where a claim that no lesson judges is derived or measured."""
+    """Where a claim that no lesson judges is derived or measured, or a credit told."""
     if "treated" not in claim:
         return ""
     page, hash_, anchor = claim["treated"].partition("#")
     name = page.split("/")[-1].replace("_", " ")
-    return f" Derived or measured, but not judged, in [{name}]({page}.md{hash_}{anchor})."
+    what = "Told" if "answer" in claim else "Derived or measured, but not judged,"
+    return f" {what} in [{name}]({page}.md{hash_}{anchor})."
 
 
 def history_link(name, what):
@@ -329,6 +329,8 @@ def claim_markdown(app, name, claim, verdict, heading):
     parts = [wording, verdict_markdown(claim, verdict)]
     if heading:
         parts += [decided_in(claim, verdict, heading)]
+    elif treated := treated_markdown(claim).strip():
+        parts += [treated]
     parts += [opinion_markdown(*each) for each in opinions_on(app, name, claim)]
     parts += [history_link(name, HISTORIES[most_changed(name, claim)])]
     body = "\n\n".join(parts)
@@ -347,7 +349,8 @@ def legend_html():
 def claims_lines(app):
     """All claims: a table per part, and details below."""
     claims = all_claims()
-    most = Counter(most_changed(name, c) for name, c in claims.items() if "lesson" in c)
+    decided = {name: c for name, c in claims.items() if {"lesson", "answer"} & set(c)}
+    most = Counter(most_changed(*item) for item in decided.items())
     halves = [name for name in claims if name.endswith(("a", "b"))]
     lines = [
         f"{most.total()} of {len(claims)} claims are decided; {len(halves)} are halves of claims "
