@@ -17,7 +17,6 @@ from vglib.tasks import recall
 from vglib.training import accuracy, train
 
 torch.set_num_threads(1)
-torch.set_flush_denormal(True)
 
 TUNING, SEEDS = 100, range(5)
 SHOWN = (1, 2, 4, 8, 16, 32, 64)  # of a text: its last characters
@@ -101,4 +100,5 @@ SETTINGS += [
 ]
 
 if __name__ == "__main__":
+    torch.set_flush_denormal(True)  # here, as it would change other tests
     records.fill(__file__, run, SETTINGS)
