@@ -27,9 +27,20 @@ def run(depth, steps, variances):
     return {str(v): told[i].round(3).tolist() for i, v in enumerate(variances)}
 
 
-HALVES = [list(VARIANCES[:6]), list(VARIANCES[6:])]
-SETTINGS = [dict(depth=d, steps=150, variances=half) for d in DEPTHS for half in HALVES]
-SETTINGS += [dict(depth=d, steps=600, variances=[0.75, 1.25, 2.25, 3.5]) for d in (16, 32, 64)]
+def parts(variances, size):
+    return [list(variances[i : i + size]) for i in range(0, len(variances), size)]
+
+
+SETTINGS = [
+    dict(depth=d, steps=150, variances=some)
+    for d in DEPTHS
+    for some in parts(VARIANCES, 6 if d < 128 else 3)
+]
+SETTINGS += [
+    dict(depth=d, steps=600, variances=some)
+    for d in (16, 32, 64)
+    for some in parts((0.75, 1.25, 2.25, 3.5), 2)
+]
 
 if __name__ == "__main__":
     records.fill(__file__, run, SETTINGS)
