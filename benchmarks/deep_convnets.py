@@ -2,8 +2,8 @@
 
 Circular padding and a stem of stride 2, sixteen channels of ReLU, 150 steps of 32 images. A twin
 differs in one keyword: He's weights in place of PyTorch's; or skip connections (with branches
-scaled by 1/√L where nothing is normalized). Each is judged at its own best of three rates, found on
-seeds that are not judged: ``{twin: {rate, scores, left}}``; ``left`` is the share of δ that layer 1
+scaled by 1/√L where nothing is normalized). Each is judged at the better of two rates, found on a
+seed that is not judged: ``{twin: {rate, scores, left}}``; ``left`` is the share of δ that layer 1
 has before training.
 
     python benchmarks/deep_convnets.py   about ten minutes on one core
@@ -26,7 +26,7 @@ from vglib.training import train
 
 torch.set_num_threads(1)
 
-SEEDS, TUNING = range(5), (900, 901)
+SEEDS, TUNING = range(5), (900,)
 NETWORKS = {
     "PyTorch": dict(init="torch"),
     "He": dict(init="he"),
@@ -81,13 +81,10 @@ def run(images, depth, twins, optimizer):
 WEIGHTS, NORM = ["PyTorch", "He"], ["norm", "norm, skip"]
 SETTINGS = [
     dict(images="digits", depth=20, twins=WEIGHTS, optimizer="SGD"),
+    dict(images="digits", depth=20, twins=NORM, optimizer="SGD"),
     dict(images="digits", depth=20, twins=WEIGHTS, optimizer="Adam"),
     dict(images="photographs", depth=20, twins=WEIGHTS, optimizer="SGD"),
-    dict(images="photographs", depth=20, twins=WEIGHTS, optimizer="Adam"),
     dict(images="digits", depth=20, twins=["He, skip"], optimizer="SGD"),
-    dict(images="digits", depth=20, twins=NORM, optimizer="SGD"),
-    dict(images="digits", depth=20, twins=NORM, optimizer="Adam"),
-    dict(images="photographs", depth=20, twins=NORM, optimizer="SGD"),
     dict(images="digits", depth=5, twins=WEIGHTS, optimizer="SGD"),
     dict(images="digits", depth=10, twins=WEIGHTS, optimizer="SGD"),
 ]

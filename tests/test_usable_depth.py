@@ -68,7 +68,8 @@ def test_who_manages_nothing_counts_as_one_layer(monkeypatch):
 
 def test_the_photographs_are_pieces_of_both_and_can_be_told_apart():
     task = photographs(seed=3)
-    assert task.train.inputs.shape == (1440, 1, 8, 8) and task.test.inputs.shape == (360, 1, 8, 8)
+    assert task.train.inputs.shape == (1440, 1, 8, 8)
+    assert task.test.inputs.shape == (360, 1, 8, 8)
     everything = torch.cat([task.train.targets, task.test.targets])
     assert torch.bincount(everything).tolist() == [900, 900]
     assert float(task.train.inputs.mean()) == pytest.approx(0, abs=1e-3)

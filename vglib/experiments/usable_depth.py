@@ -26,7 +26,7 @@ TWINS = {"PyTorch": "torch", "mended": "critical"}  # the init of each
 RATES = {"SGD": (0.03, 0.1, 0.3), "Adam": (0.0003, 0.001, 0.003)}  # SGD's divided by the depth
 _OPTIMIZERS = {"SGD": "momentum", "Adam": "adam"}
 LEARNED = 0.5  # share of the training digits told right
-CONV_RATES = {"SGD": (0.001, 0.003, 0.01), "Adam": (0.0003, 0.001, 0.003)}
+CONV_RATES = {"SGD": (0.003, 0.01), "Adam": (0.001, 0.003)}
 CONV_STEPS = 150
 
 
