@@ -1,6 +1,6 @@
 """Deep plain convolutional networks on two sets of real images, beside their mended twins.
 
-Circular padding and a stem of stride 2, sixteen channels of ReLU, 150 steps of 32 images. A twin
+Circular padding and a stem of stride 2, sixteen channels of ReLU, 150 steps of 32 images, or 450. A twin
 differs in one keyword: He's weights in place of PyTorch's; or skip connections (with branches
 scaled by 1/√L where nothing is normalized). Each is judged at the better of two rates, found on a
 seed that is not judged: ``{twin: {rate, scores, left}}``; ``left`` is the share of δ that layer 1
@@ -55,10 +55,10 @@ def one_by_one(name, depth, images, task, rates, how):
     return found.best, trained(found.best, SEEDS)
 
 
-def run(images, depth, twins, optimizer):
+def run(images, depth, twins, optimizer, steps=CONV_STEPS):
     task = image_task(images)
     name = {"SGD": "momentum", "Adam": "adam"}[optimizer]
-    how = dict(optimizer=name, steps=CONV_STEPS, batch_size=32, seed=0)
+    how = dict(optimizer=name, steps=steps, batch_size=32, seed=0)
     rates, values = CONV_RATES[optimizer], {}
     batch = image_task(images).train.sample(128, seed=0)
     batch = batch._replace(inputs=batch.inputs.double())
@@ -81,12 +81,13 @@ def run(images, depth, twins, optimizer):
 WEIGHTS, NORM = ["PyTorch", "He"], ["norm", "norm, skip"]
 SETTINGS = [
     dict(images="digits", depth=20, twins=WEIGHTS, optimizer="SGD"),
+    dict(images="digits", depth=5, twins=WEIGHTS, optimizer="SGD"),
+    dict(images="digits", depth=10, twins=WEIGHTS, optimizer="SGD"),
     dict(images="digits", depth=20, twins=NORM, optimizer="SGD"),
     dict(images="digits", depth=20, twins=WEIGHTS, optimizer="Adam"),
     dict(images="photographs", depth=20, twins=WEIGHTS, optimizer="SGD"),
     dict(images="digits", depth=20, twins=["He, skip"], optimizer="SGD"),
-    dict(images="digits", depth=5, twins=WEIGHTS, optimizer="SGD"),
-    dict(images="digits", depth=10, twins=WEIGHTS, optimizer="SGD"),
+    dict(images="digits", depth=20, twins=WEIGHTS, optimizer="SGD", steps=450),
 ]
 
 if __name__ == "__main__":
