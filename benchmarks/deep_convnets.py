@@ -1,10 +1,10 @@
 """Deep plain convolutional networks on two sets of real images, beside their mended twins.
 
-Circular padding and a stem of stride 2, sixteen channels of ReLU, 150 steps of 32 images, or 450. A twin
-differs in one keyword: He's weights in place of PyTorch's; or skip connections (with branches
-scaled by 1/√L where nothing is normalized). Each is judged at the better of two rates, found on a
-seed that is not judged: ``{twin: {rate, scores, left}}``; ``left`` is the share of δ that layer 1
-has before training.
+Circular padding and a stem of stride 2, sixteen channels of ReLU, 150 steps of 32 images, or more.
+A twin differs in one keyword: He's weights in place of PyTorch's; or skip connections (with
+branches scaled by 1/√L where nothing is normalized). Each is judged at the better of two rates,
+found on a seed that is not judged: ``{twin: {rate, scores, left}}``; ``left`` is the share of δ
+that layer 1 has before training.
 
     python benchmarks/deep_convnets.py   about ten minutes on one core
 """
