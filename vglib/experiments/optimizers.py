@@ -45,7 +45,7 @@ def build(network: str, seed: int, frozen: bool = False) -> nn.Sequential:
 
 
 def run(
-    network: str, method: str, rate: float, seeds, *, frozen: bool = False, task: Task = None, **how
+    network: str, method, rate: float, seeds, *, frozen: bool = False, task: Task = None, **how
 ) -> dict:
     """Train one network per seed, and measure; a list with one entry a network for each name.
 
@@ -59,10 +59,10 @@ def run(
     full = method in FULL
     how = dict(batch_size=len(task.train.targets) if full else BATCH, **how)
     how = dict(steps=FULL_STEPS if full else STEPS, seed=seeds[0]) | how
-    optimizer = partial(METHODS[method], lr=rate)
+    optimizer = partial(METHODS.get(method, method), lr=rate)
     result = train(nets, task, optimizer=optimizer, **how)
     moved = [
-        float((net.layer1.weight - was).norm() / was.norm())
+        float((net.layer1.weight.detach() - was).norm() / was.norm())
         for net, was in zip(nets, first, strict=True)
     ]
     return {
