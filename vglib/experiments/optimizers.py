@@ -24,6 +24,7 @@ NETWORKS = {  # name → activation, depth, gain of normal weights or None: PyTo
     "sigmoid, 20 layers": ("sigmoid", 20, None),
     "tanh, 20 layers": ("tanh", 20, None),
     "tanh, gain 2, 20 layers": ("tanh", 20, 2.0),
+    "tanh, gain 1, 20 layers": ("tanh", 20, 1.0),
 }
 RATES = (0.001, 0.01, 0.1, 1.0, 10.0)
 STEPS, BATCH = 440, 32  # ten times through the digits
