@@ -55,11 +55,11 @@ def run(
     task = digits() if task is None else task
     nets = [build(network, seed, frozen) for seed in seeds]
     first = [net.layer1.weight.detach().clone() for net in nets]
-    full = method == "rprop"
-    how = dict(batch_size=len(task.train.targets) if full else BATCH, **how)
-    how = dict(steps=FULL_STEPS if full else STEPS, seed=seeds[0]) | how
+    usual = dict(steps=STEPS, batch_size=BATCH, seed=seeds[0])
+    if method == "rprop":
+        usual |= dict(steps=FULL_STEPS, batch_size=len(task.train.targets))
     optimizer = partial(METHODS.get(method, method), lr=rate)
-    result = train(nets, task, optimizer=optimizer, **how)
+    result = train(nets, task, optimizer=optimizer, **usual | how)
     moved = [
         float((net.layer1.weight.detach() - was).norm() / was.norm())
         for net, was in zip(nets, first, strict=True)
