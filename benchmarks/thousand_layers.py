@@ -1,4 +1,4 @@
-"""Plain networks of up to 3,000 layers of tanh, orthogonal or Gaussian, trained on the digits.
+"""Plain networks of up to 10,000 layers of tanh, orthogonal or Gaussian, trained on the digits.
 
 No skips, no normalization, no biases; 64 units; 150 steps of SGD with momentum 0.9 on 128 digits.
 With L layers the gain is 1 + ``gain``/√L and the learning rate ``rate``/L. The first constant is
@@ -158,6 +158,7 @@ SETTINGS = [
     setting(1_000, "gaussian"),
     *(setting(3_000, seeds=[seed]) for seed in SEEDS),
     *(setting(1_000, "gaussian", rate=rate, seeds=TUNING) for rate in (0.03, 3.0)),
+    setting(10_000, seeds=[0]),
 ]
 
 if __name__ == "__main__":
