@@ -70,4 +70,5 @@ def test_networks_are_drawn_where_their_gradients_lie(bars, name):
 def test_the_scaled_bar_is_the_long_one_moved(bars):
     moved = np.subtract(bars["scaled"], bars["20 of sigmoids"])
     assert moved == pytest.approx([5, 5], abs=0.05)
-    assert bars["scaled"][0] < bars["float16"][0] and bars["scaled"][1] < bars["float16"][1]
+    assert bars["scaled"][0] < bars["float16"][0]
+    assert bars["scaled"][1] < bars["float16"][1]
