@@ -11,7 +11,8 @@ unscaled        s = 1
 scaled          s = 1/√L for L blocks
 Fixup           W₁ times 1/√L, W₂ and the read-out zero, a multiplier s = 1 and four
                 more biases, of one number each, that are learned (Zhang et al. 2019)
-ReZero          s is learned, and starts at 0 (Bachlechner et al. 2021)
+ReZero          s is learned, and starts at 0 (Bachlechner et al. 2021); as in Fixup the last
+                bias is added after it
 batch norm      s = 1, z normalised before the first relu and before the read-out
 ==============  ===================================================================
 
