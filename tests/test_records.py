@@ -20,6 +20,7 @@ import records
 import stalled_data
 import stalled_long
 import stalled_rates
+import thousand_layers
 
 from vglib.claims import recorded
 
@@ -201,3 +202,25 @@ def test_the_shallowest_convolutional_twins_again():
     for twin, one in known.items():
         assert again[twin]["left"] == pytest.approx(one["left"], rel=0.01)
         assert np.median(again[twin]["scores"]) == pytest.approx(np.median(one["scores"]), abs=0.15)
+
+
+def test_thirty_of_a_thousand_layers_again():
+    settings = thousand_layers.setting(30)
+    before, now = kept("thousand_layers", **settings), thousand_layers.run(**settings)
+    first = [losses[0] for losses in before["losses"]]
+    assert [losses[0] for losses in now["losses"]] == pytest.approx(first, rel=0.01)
+    assert now["test"] == pytest.approx(before["test"], abs=0.03)  # seeds differ by that
+    assert np.median(now["moved"], axis=0) == pytest.approx(
+        np.median(before["moved"], axis=0), rel=0.1
+    )
+
+
+def test_a_thousand_layers_learn_within_their_budget():
+    thousand = kept("thousand_layers", **thousand_layers.setting(1_000))
+    assert np.median(thousand["test"]) >= 0.95
+    assert min(thousand["test"]) >= 0.93
+    assert max(thousand["processor_seconds"]) <= 30
+    assert thousand["megabytes"] <= 1_000
+    runs = [kept("thousand_layers", **thousand_layers.setting(3_000, seeds=[s])) for s in range(5)]
+    assert np.median([one["test"] for one in runs]) >= 0.93
+    assert max(one["processor_seconds"][0] for one in runs) <= 60
