@@ -1,9 +1,11 @@
 """Transformers by depth, on digits that are read row by row: built, and trained side by side.
 
-A digit is eight tokens, its rows. Each layer is PyTorch's ``nn.TransformerEncoderLayer``: attention,
-then two layers of ReLU, each on a branch beside a skip. The norm comes after the sum (post-LN,
-Vaswani et al. 2017) or at the start of the branch (pre-LN).
+A digit is eight tokens, its rows. Each layer is an ``nn.TransformerEncoderLayer``: attention, then
+two matrices with a ReLU between them, each on a branch beside a skip. The norm comes after the sum
+(post-LN, Vaswani et al. 2017) or at the start of the branch (pre-LN).
 """
+
+import warnings
 
 import numpy as np
 import torch
@@ -122,7 +124,9 @@ def fit(
             optimizer.param_groups[0]["lr"] = rate * (
                 min(1.0, done / per_epoch) if warm_up else 1.0
             )
-            out = together(weights, x[chosen])
+            with warnings.catch_warnings():
+                warnings.filterwarnings("ignore", "There is a performance drop")  # of vmap
+                out = together(weights, x[chosen])
             targets = y[chosen].repeat(len(nets))
             loss = F.cross_entropy(out.flatten(0, 1), targets, reduction="none")
             loss = loss.view(len(nets), -1).mean(dim=1)
