@@ -111,7 +111,11 @@ def fit(
     def scores(w, x):
         return functional_call(nets[0], w, (x,))
 
-    together = vmap(scores, in_dims=(0, None))
+    def together(w, x):
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "There is a performance drop")  # says vmap
+            return vmap(scores, in_dims=(0, None))(w, x)
+
     optimizer = torch.optim.Adam([*weights.values()], lr=rate)
     generator = torch.Generator().manual_seed(seed)
     x, y = data.train.inputs, data.train.targets
@@ -124,9 +128,7 @@ def fit(
             optimizer.param_groups[0]["lr"] = rate * (
                 min(1.0, done / per_epoch) if warm_up else 1.0
             )
-            with warnings.catch_warnings():
-                warnings.filterwarnings("ignore", "There is a performance drop")  # of vmap
-                out = together(weights, x[chosen])
+            out = together(weights, x[chosen])
             targets = y[chosen].repeat(len(nets))
             loss = F.cross_entropy(out.flatten(0, 1), targets, reduction="none")
             loss = loss.view(len(nets), -1).mean(dim=1)
