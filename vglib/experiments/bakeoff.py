@@ -91,9 +91,9 @@ SEQUENTIAL = {
 
 
 class Attention(nn.Module):
-    """An RNN whose last state looks back at all states: scores q W h_t, softmax, weighted mean.
+    """An RNN whose last state looks back at all states: scores h_T W h_t, softmax, weighted mean.
 
-    The score is that of Luong et al. (2015), “general”; the read-out sees the mean beside h_T.
+    The read-out sees that mean beside h_T. Luong et al. (2015) call such a score “general”.
     """
 
     def __init__(self, cell, outputs):
