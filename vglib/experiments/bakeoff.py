@@ -40,8 +40,8 @@ PLACES = {
     "convolutional": Place(
         "convnet", dict(depth=20, channels=8, activation="tanh"), 115, 23, {"shape": "image"}
     ),
-    "recall, 20": Place("recurrent", dict(inputs=10, outputs=8), 400, 50, {"steps": 20}),
-    "recall, 40": Place("recurrent", dict(inputs=10, outputs=8), 400, 50, {"steps": 40}),
+    "recall, 20": Place("recurrent", dict(inputs=10, outputs=8), 300, 50, {"steps": 20}),
+    "recall, 40": Place("recurrent", dict(inputs=10, outputs=8), 300, 50, {"steps": 40}),
     # networks that learn by themselves: what a remedy costs there
     "shallow": Place("mlp", dict(depth=3, width=64, activation="tanh"), 230, 23, {}),
     "rows": Place("recurrent", dict(inputs=8, outputs=10), 230, 23, {"shape": "rows"}),
