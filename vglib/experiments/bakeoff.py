@@ -41,15 +41,14 @@ PLACES = {
         "convnet", dict(depth=20, channels=8, activation="tanh"), 115, 23, {"shape": "image"}
     ),
     "recall, 20": Place("recurrent", dict(inputs=10, outputs=8), 300, 50, {"steps": 20}),
-    "recall, 40": Place("recurrent", dict(inputs=10, outputs=8), 300, 50, {"steps": 40}),
     # networks that learn by themselves: what a remedy costs there
-    "shallow": Place("mlp", dict(depth=3, width=64, activation="tanh"), 230, 23, {}),
-    "rows": Place("recurrent", dict(inputs=8, outputs=10), 230, 23, {"shape": "rows"}),
+    "shallow": Place("mlp", dict(depth=3, width=64, activation="tanh"), 115, 23, {}),
+    "rows": Place("recurrent", dict(inputs=8, outputs=10), 115, 23, {"shape": "rows"}),
 }
 STARVED = {
     "dense": ("dense",),
     "convolutional": ("convolutional",),
-    "recurrent": ("recall, 20", "recall, 40"),
+    "recurrent": ("recall, 20",),
 }
 
 # What each remedy changes, and nothing else. Some belong to stacks of layers, some to sequences.
@@ -256,5 +255,5 @@ def right(place: str, remedy: str) -> np.ndarray:
 
 
 def starved_places(remedy: str) -> list[str]:
-    """The four starved networks, as far as a remedy fits them."""
+    """The starved networks, as far as a remedy fits them."""
     return [place for names in STARVED.values() for place in names if remedy in remedies(place)]
