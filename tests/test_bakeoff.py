@@ -67,12 +67,12 @@ def test_attention_without_preference_is_the_mean_of_all_states():
 
 
 def test_attention_sees_the_first_token():
-    net = build("recall, 40", "attention", seed=0)
-    x = task_of("recall, 40").train.inputs[:1].clone()
+    net = build("recall, 20", "attention", seed=0)
+    x = task_of("recall, 20").train.inputs[:1].clone()
     other = x.clone()
     other[0, 0] = other[0, 0].roll(1)
     assert (net(x) - net(other)).abs().max() > 1e-3
-    plain = build("recall, 40", "plain", seed=0)
+    plain = build("recall, 20", "plain", seed=0)
     assert (plain(x) - plain(other)).abs().max() < 1e-3
 
 
