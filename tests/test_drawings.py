@@ -20,9 +20,7 @@ STYLE = FOLDER.parent / "static" / "drawing.css"
 FILES = sorted(FOLDER.rglob("*.svg"))
 SVG = "{http://www.w3.org/2000/svg}"
 WIDTH = 328  # two panels fit beside each other at 1280 pixels, one at 390 and does not shrink
-WAITING = {  # drawn for chapters that are not yet written
-    "attention": "how far the first token is from the loss, in a chain and with attention",
-}
+WAITING = {}  # drawn for chapters that are not yet written
 
 
 @pytest.fixture(scope="module")

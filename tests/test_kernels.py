@@ -6,7 +6,7 @@ from queue import Empty
 
 import pytest
 
-from tools.kernels import Channel, start
+from tools.kernels import Channel, Manager, start
 
 
 class Deaf:
@@ -48,6 +48,12 @@ def test_silence_ends_after_the_timeout():
     with pytest.raises(Empty):
         run(channel(socket).get_msg(1.5))
     assert socket.asked == 2
+
+
+def test_a_lessons_client_asks_so():
+    client = Manager().client()
+    assert client.shell_channel_class is Channel
+    assert client.iopub_channel_class is Channel
 
 
 class Unlucky:

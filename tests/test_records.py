@@ -5,9 +5,12 @@ import importlib
 import json
 
 import choose_init
+import deep_convnets
 import degradation
 import degradation_adam
 import degradation_causes
+import depth_ladder
+import depth_map
 import diagnosis_scores
 import long_lags
 import normalization_training
@@ -17,6 +20,7 @@ import records
 import stalled_data
 import stalled_long
 import stalled_rates
+import thousand_layers
 
 from vglib.claims import recorded
 
@@ -173,3 +177,50 @@ def test_a_network_of_the_normalization_lesson_again():
     assert now["rate"] in (0.03, 0.1, 0.3)  # a step on the grid to either side
     assert abs(np.median(now["steps"]) - np.median(before["steps"])) <= 16
     assert min(now["right"]) >= 0.9
+
+
+def test_six_cells_of_the_map_again():
+    settings = dict(depth=8, steps=150, variances=[0.5, 0.75, 1.0, 1.25, 1.5, 1.75])
+    known, again = kept("depth_map", **settings), depth_map.run(**settings)
+    for variance, told in known.items():
+        # Training spreads the rounding; at 0.5 single seeds differ by a tenth.
+        assert np.median(again[variance]) == pytest.approx(np.median(told), abs=0.08)
+
+
+def test_a_ladder_again():
+    settings = dict(activation="sigmoid", optimizer="Adam", steps=200)
+    known, again = kept("depth_ladder", **settings), depth_ladder.run(**settings)
+    for twin, one in known.items():
+        # One rung to either side is a factor of two.
+        ratio = np.median(again[twin]["depth"]) / np.median(one["depth"])
+        assert 0.5 <= ratio <= 2
+
+
+def test_the_shallowest_convolutional_twins_again():
+    settings = dict(images="digits", depth=5, twins=["PyTorch", "He"], optimizer="SGD")
+    known, again = kept("deep_convnets", **settings), deep_convnets.run(**settings)
+    for twin, one in known.items():
+        assert again[twin]["left"] == pytest.approx(one["left"], rel=0.01)
+        assert np.median(again[twin]["scores"]) == pytest.approx(np.median(one["scores"]), abs=0.15)
+
+
+def test_thirty_of_a_thousand_layers_again():
+    settings = thousand_layers.setting(30)
+    before, now = kept("thousand_layers", **settings), thousand_layers.run(**settings)
+    first = [losses[0] for losses in before["losses"]]
+    assert [losses[0] for losses in now["losses"]] == pytest.approx(first, rel=0.01)
+    assert now["test"] == pytest.approx(before["test"], abs=0.03)  # seeds differ by that
+    assert np.median(now["moved"], axis=0) == pytest.approx(
+        np.median(before["moved"], axis=0), rel=0.1
+    )
+
+
+def test_a_thousand_layers_learn_within_their_budget():
+    thousand = kept("thousand_layers", **thousand_layers.setting(1_000))
+    assert np.median(thousand["test"]) >= 0.95
+    assert min(thousand["test"]) >= 0.93
+    assert max(thousand["processor_seconds"]) <= 30
+    assert thousand["megabytes"] <= 1_000
+    runs = [kept("thousand_layers", **thousand_layers.setting(3_000, seeds=[s])) for s in range(5)]
+    assert np.median([one["test"] for one in runs]) >= 0.93
+    assert max(one["processor_seconds"][0] for one in runs) <= 60

@@ -11,7 +11,7 @@ from queue import Empty
 from jupyter_client import AsyncKernelClient, AsyncKernelManager
 from jupyter_client.channels import AsyncZMQSocketChannel
 from nbclient import NotebookClient
-from traitlets import DottedObjectName, Type
+from traitlets import Type
 
 
 class Channel(AsyncZMQSocketChannel):
@@ -38,7 +38,7 @@ class Client(AsyncKernelClient):
 class Manager(AsyncKernelManager):
     """A manager with such clients."""
 
-    client_class = DottedObjectName("tools.kernels.Client")
+    client_factory = Type(Client)
 
 
 def start(client: NotebookClient, environment: dict) -> None:

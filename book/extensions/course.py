@@ -44,7 +44,7 @@ CONFIRMED = {  # what the page says of the runs at base seeds that nobody had us
     False: "Not confirmed, so read it as undecided.",
     None: "",
 }
-PLAIN = re.compile(r'<span class="(?:[nopw]|nn)">([^<]*)</span>')  # in code, and so in signatures
+PLAIN = re.compile(r'<span class="(?:[nopw]|nn|std std-ref)">([^<]*)</span>')  # code, links
 SIGNATURE = re.compile(r'<dt class="sig.*?</dt>', re.DOTALL)
 IN_SIGNATURE = re.compile(r'<span class="pre">([^<]*)</span>| title="Link to this definition"')
 HISTORIES = {
@@ -430,7 +430,7 @@ def mend_page(app, pagename, templatename, context, doctree):
     """Mend what the tools get wrong: Thebe, loaded twice though off, and a list that is none.
 
     Names, operators and punctuation in code are marked up, a third of a lesson's bytes, and a
-    reader needs no colour for them.
+    reader needs no colour for them; nor does the text of a link need a mark of its own.
 
     The Claims page also gets its script here, which no other page needs.
     """

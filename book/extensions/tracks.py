@@ -7,7 +7,8 @@ from sphinx.errors import ExtensionError
 from sphinx.util.docutils import SphinxDirective
 from tools.essentials import TRACK, following
 
-PARTS = ("causes", "consequences", "detection", "remedies")  # what is deeper, or essential
+# What is deeper, or essential.
+PARTS = ("causes", "consequences", "detection", "remedies", "frontier")
 DOT = '<span class="vg-dot" role="img" aria-label="essential">●</span> '
 
 
