@@ -3,6 +3,7 @@
 ``benchmarks/forgotten_past.py`` trains every kind of network on them; the lesson trains a few.
 """
 
+from collections.abc import Sequence
 from pydoc_data.topics import topics
 
 import numpy as np
@@ -72,7 +73,13 @@ def chunked(*, steps: int, seed: int) -> Task:
 
 
 def reader(
-    contender: str, *, inputs: int, outputs: int, steps: int, seed: int, dtype=torch.float32
+    contender: str,
+    *,
+    inputs: int,
+    outputs: int,
+    steps: int,
+    seed: int,
+    dtype: torch.dtype = torch.float32,
 ) -> nn.Module:
     """One of ``long_lags.CONTENDERS`` with 32 units; chrono init gets ``steps``."""
     shape = dict(hidden=32, inputs=inputs, outputs=outputs, seed=seed, dtype=dtype)
@@ -97,6 +104,6 @@ def way(task: str, contender: str, *, steps: int) -> np.ndarray:
     return recall_way([one["test_score"] for one in found])
 
 
-def recall_way(scores) -> np.ndarray:
+def recall_way(scores: Sequence[float]) -> np.ndarray:
     """From guessing, one in eight right, to all right."""
     return (np.asarray(scores, dtype=float) - 1 / 8) / (7 / 8)

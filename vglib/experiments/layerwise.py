@@ -274,7 +274,9 @@ def start(way: str, depth: int, seeds: Sequence[int]) -> Layers:
     return layers
 
 
-def finish(way: str, layers: Layers, *, rates: Sequence[float], seed: int):
+def finish(
+    way: str, layers: Layers, *, rates: Sequence[float], seed: int
+) -> tuple[np.ndarray, Layers]:
     """Train them on: `fit`, with the updates that ``way`` has left of STEPS."""
     pretrained = way.startswith(("autoencoders", "supervised"))
     helped = {"helpers": STEPS}.get(way, FIRST if way.startswith("helpers") else 0)

@@ -4,6 +4,7 @@ The lesson on optimizers trains some of them; ``benchmarks/optimizer_runs.py`` s
 and has the runs that take longer.
 """
 
+from collections.abc import Callable, Sequence
 from functools import cache, partial
 
 import numpy as np
@@ -44,7 +45,14 @@ def build(network: str, seed: int, frozen: bool = False) -> nn.Sequential:
 
 
 def run(
-    network: str, method, rate: float, seeds, *, frozen: bool = False, task: Task = None, **how
+    network: str,
+    method: str | Callable,
+    rate: float,
+    seeds: Sequence[int],
+    *,
+    frozen: bool = False,
+    task: Task | None = None,
+    **how,
 ) -> dict:
     """Train one network per seed, and measure; a list with one entry a network for each name.
 
@@ -81,7 +89,7 @@ def _left(net, task):
     return ratio if np.isfinite(ratio) else None
 
 
-def told_right(shares) -> np.ndarray:
+def told_right(shares: Sequence[float]) -> np.ndarray:
     """Shares, with all up to `CHANCE` counted as guessing."""
     shares = np.array(shares, dtype=float)
     return np.where(shares <= CHANCE, 0.1, shares)

@@ -33,7 +33,9 @@ STEPS = 66  # six epochs
 FAST = 0.5  # the mean loss of an epoch at which a network counts as having learned
 
 
-def draw(way: str, blocks: int, seeds: Sequence[int], *, dtype=torch.float32) -> dict:
+def draw(
+    way: str, blocks: int, seeds: Sequence[int], *, dtype: torch.dtype = torch.float32
+) -> dict:
     """The parameters of a network for each of ``seeds``, by name."""
     choose("way", way, WAYS)
     at_least_one(blocks=blocks)
