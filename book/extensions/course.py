@@ -289,7 +289,7 @@ def treated_markdown(claim):
     page, hash_, anchor = claim["treated"].partition("#")
     name = page.split("/")[-1].replace("_", " ")
     what = "Told" if "answer" in claim else "Derived or measured, but not judged,"
-    return f" {what} in [{name}]({page}.md{hash_}{anchor})."
+    return f"{what} in [{name}]({page}.md{hash_}{anchor})."
 
 
 def history_link(name, what):
@@ -297,14 +297,14 @@ def history_link(name, what):
     return f"[Rule and history: {what}](#history-{name.lower()})"
 
 
-def rules(app, name, claim):
+def rules(name, claim):
     """A claim's rule in sentences, and those by which other lessons judged it."""
-    verdict, heading = verdict_on(app, name, claim)
-    if not heading:  # a credit, or one that was withdrawn
+    if "lesson" not in claim:  # a credit, or one that was withdrawn
         return
-    yield f"*Rule.* {explained(verdict['rule'])}"
-    for other, found, _ in opinions_on(app, name, claim):
-        yield f"*Rule in {lesson_name(other)}.* {explained(found['rule'])}"
+    yield f"*Rule.* {explained(check_rule(name, claim))}"
+    for opinion in claim.get("opinions", {}):
+        other = opinion_on(claim, opinion)
+        yield f"*Rule in {lesson_name(other)}.* {explained(check_rule(name, other))}"
 
 
 def history_lines(app):
@@ -313,7 +313,7 @@ def history_lines(app):
     for name, claim in all_claims().items():
         if history := "\n".join(map(history_markdown, claim.get("history", []))):
             title = f"[{name}](#claim-{name.lower()}). {short(name, claim)}"
-            parts = [f"(history-{name.lower()})=\n**{title}**", *rules(app, name, claim), history]
+            parts = [f"(history-{name.lower()})=\n**{title}**", *rules(name, claim), history]
             lines += ["\n\n".join(parts) + "\n"]
     return lines
 
@@ -325,11 +325,11 @@ def claim_markdown(app, name, claim, verdict, heading):
     if not verdict:
         told = history_link(name, "judged once, and withdrawn") if claim.get("history") else ""
         treated = treated_markdown(claim)
-        return f"{anchors(name)}**{title}.** {wording} *Not tested.*{treated}\n\n{told}"
+        return f"{anchors(name)}**{title}.** {wording} *Not tested.* {treated}\n\n{told}"
     parts = [wording, verdict_markdown(claim, verdict)]
     if heading:
         parts += [decided_in(claim, verdict, heading)]
-    elif treated := treated_markdown(claim).strip():
+    elif treated := treated_markdown(claim):
         parts += [treated]
     parts += [opinion_markdown(*each) for each in opinions_on(app, name, claim)]
     parts += [history_link(name, HISTORIES[most_changed(name, claim)])]
