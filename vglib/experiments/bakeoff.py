@@ -45,11 +45,7 @@ PLACES = {
     "shallow": Place("mlp", dict(depth=3, width=64, activation="tanh"), 115, 23, {}),
     "rows": Place("recurrent", dict(inputs=8, outputs=10), 115, 23, {"shape": "rows"}),
 }
-STARVED = {
-    "dense": ("dense",),
-    "convolutional": ("convolutional",),
-    "recurrent": ("recall, 20",),
-}
+STARVED = ("dense", "convolutional", "recall, 20")
 
 # What each remedy changes, and nothing else. Some belong to stacks of layers, some to sequences.
 LAYERED = {
@@ -256,4 +252,4 @@ def right(place: str, remedy: str) -> np.ndarray:
 
 def starved_places(remedy: str) -> list[str]:
     """The starved networks, as far as a remedy fits them."""
-    return [place for names in STARVED.values() for place in names if remedy in remedies(place)]
+    return [place for place in STARVED if remedy in remedies(place)]

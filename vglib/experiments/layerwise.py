@@ -16,6 +16,7 @@ from torch.nn import functional as F
 from vglib.batch import Task
 from vglib.nets import mlp
 from vglib.tasks import digits
+from vglib.training import accuracy
 
 WIDTH, BATCH, PER_EPOCH = 32, 128, 11
 STEPS = 440  # updates of each weight, pretraining included
@@ -73,6 +74,15 @@ def losses(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
     """The cross-entropy of each network, (networks,)."""
     each = F.cross_entropy(outputs.flatten(0, 1), targets.repeat(len(outputs)), reduction="none")
     return each.view(len(outputs), -1).mean(dim=1)
+
+
+def told_wrong(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    """The share of examples that each network tells wrong, (networks,), in percent.
+
+    Nine tenths, as by guessing, where an output is not finite.
+    """
+    wrong = 1 - accuracy(outputs, targets)
+    return 100 * torch.where(outputs.isfinite().all(dim=2).all(dim=1), wrong, 0.9)
 
 
 def order(steps: int, seed: int) -> torch.Tensor:
@@ -209,9 +219,7 @@ def fit(
                 v -= rate * m.mul_(0.9).add_(slope)
     layers = [(w.detach(), b.detach()) for w, b in layers]
     outputs, _ = forward(layers, inputs)
-    wrong = (outputs.argmax(dim=2) != targets).double().mean(dim=1)
-    wrong = torch.where(outputs.isfinite().all(dim=2).all(dim=1), wrong, 0.9)
-    return 100 * wrong.view(tried, count).numpy(), layers
+    return told_wrong(outputs, targets).view(tried, count).numpy(), layers
 
 
 def share_left(layers: Layers) -> np.ndarray:

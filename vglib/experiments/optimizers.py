@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from vglib.batch import Task
+from vglib.batch import Batch, Task
 from vglib.claims import recorded
 from vglib.experiments.rates import Search, search
 from vglib.nets import mlp
@@ -82,7 +82,7 @@ def run(
 def _left(net, task):
     net.requires_grad_()
     try:
-        delta = gradient_flow(net, task.train.__class__(*(a[:128] for a in task.train))).delta[0]
+        delta = gradient_flow(net, Batch(*(part[:128] for part in task.train))).delta[0]
     except ValueError:  # a loss that is not finite
         return None
     ratio = float(delta[0] / delta[-1]) if delta[-1] > 0 else 0.0

@@ -15,6 +15,7 @@ from torch.nn import functional as F
 
 from vglib.checks import at_least_one, choose, positive
 from vglib.tasks import digits
+from vglib.training import accuracy
 
 KINDS = ("post-LN", "pre-LN", "no skips")
 WEIGHTS = ("torch", "xavier")
@@ -141,7 +142,7 @@ def fit(
     @torch.no_grad()
     def right(batch):
         out = together(weights, batch.inputs)
-        return (out.argmax(dim=2) == batch.targets).double().mean(dim=1).numpy()
+        return accuracy(out, batch.targets).numpy()
 
     history = torch.stack(losses, dim=1).double().numpy()
     return {"train": right(data.train), "test": right(data.test), "loss": history}

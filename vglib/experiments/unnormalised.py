@@ -25,7 +25,7 @@ import numpy as np
 import torch
 
 from vglib.checks import at_least_one, choose
-from vglib.experiments.layerwise import BATCH, losses, order, task
+from vglib.experiments.layerwise import BATCH, losses, order, task, told_wrong
 
 WAYS = ("unscaled", "scaled", "Fixup", "ReZero", "batch norm")
 WIDTH = 32
@@ -173,10 +173,8 @@ def fit(
                 v -= r * m.mul_(0.9).add_(slope)
     with torch.no_grad():
         outputs, _ = forward(net, way, inputs)
-    wrong = (outputs.argmax(dim=2) != targets).double().mean(dim=1)
-    wrong = torch.where(outputs.isfinite().all(dim=2).all(dim=1), wrong, 0.9)
     window = torch.stack(history).unfold(0, 11, 1).mean(dim=2) <= FAST  # (windows, networks)
     first = window.double().argmax(dim=0) + 11.0
     first = torch.where(window.any(dim=0), first, torch.nan)
     shape = len(rates), len(seeds)
-    return 100 * wrong.view(shape).numpy(), first.view(shape).numpy()
+    return told_wrong(outputs, targets).view(shape).numpy(), first.view(shape).numpy()

@@ -128,9 +128,8 @@ def photographs(*, seed: int = 0, dtype: torch.dtype = torch.float32) -> Task:
 
 def image_task(name: str) -> Task:
     """``digits`` as images, or `photographs`; single precision."""
-    return choose("images", name, {"digits": _digits, "photographs": lambda _: photographs()})(
-        "image"
-    )
+    choose("images", name, ("digits", "photographs"))
+    return photographs() if name == "photographs" else _digits("image")
 
 
 def image_classifier(
