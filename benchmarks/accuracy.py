@@ -1,6 +1,6 @@
 """How exact the measurements are: python benchmarks/accuracy.py
 
-First the norms of tensors whose entries go down to 1e-300, as `probes.norm`, as the `Monitor`'s
+First the norms of tensors whose entries go down to 1e-300, as `numerics.norm`, as the `Monitor`'s
 batched norms and as ``tensor.norm()`` gives them, beside Python's own exact fractions. Then the
 gradients by lag of fused recurrent modules beside autograd through the steps written out.
 """
@@ -11,8 +11,8 @@ from math import isqrt
 import numpy as np
 import torch
 
-from vglib.monitor import norms
-from vglib.probes import gradient_by_lag, input_gradient_by_lag, norm
+from vglib.numerics import norm, norms
+from vglib.probes import gradient_by_lag, input_gradient_by_lag
 from vglib.recurrent import recurrent
 from vglib.tasks import recall
 

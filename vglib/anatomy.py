@@ -13,7 +13,8 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves, tree_map
 
 from vglib.batch import LossFn
-from vglib.probes import norm, places
+from vglib.layers import layers as layers_of
+from vglib.numerics import norm
 
 HALVES = {torch.float16, torch.bfloat16}
 REPEATED = 5  # a layer that runs this often in one forward pass is looked at by lag
@@ -231,16 +232,6 @@ class _Watch(TorchFunctionMode):
         if isinstance(module, nn.RNNBase | nn.RNNCellBase):
             return not isinstance(module, nn.RNN | nn.RNNCell)
         return self.calls["sigmoid"] >= runs <= self.calls["tanh"]
-
-
-def layers_of(model: nn.Module) -> dict[str, nn.Module]:
-    """`probes.places`, and modules that hold a matrix under another name, such as own cells."""
-    layers = dict(places(model))
-    for name, module in model.named_modules():
-        own = [p for p in module.parameters(recurse=False) if p.ndim == 2]
-        if name and own and not isinstance(module, nn.Embedding | nn.EmbeddingBag):
-            layers.setdefault(name, module)
-    return layers
 
 
 def _is_unscaled(x):

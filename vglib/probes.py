@@ -1,49 +1,21 @@
 """Measurements on any torch module, which is left as it was found."""
 
-import math
 import platform
-import sys
 from collections.abc import Iterable
-from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
-from functools import partial
 from importlib.metadata import version
 from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
-from torch.autograd.graph import saved_tensors_hooks
-from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_map
 
 from vglib.batch import Batch, LossFn, cross_entropy
 from vglib.checks import as_list, settings_of
+from vglib.numerics import norm, rms
 from vglib.recurrent import Recurrent, unroll
-
-_TRUSTED = 1e-140  # a float64 norm above it, and below its inverse, has lost no square
-
-
-def norm(tensor: torch.Tensor) -> float:
-    """Euclidean norm of all entries, as a float, accumulated in float64.
-
-    Where squares would underflow or overflow, the largest entry is divided out first, so that
-    1e-300 does not read as 0 and 1e300 not as infinity.
-    """
-    tensor = tensor.detach()
-    value = float(torch.linalg.vector_norm(tensor, dtype=torch.float64))
-    if _TRUSTED < value < 1 / _TRUSTED:
-        return value
-    values = tensor.abs().to(torch.float64)
-    largest = float(values.max())
-    if largest == 0 or not math.isfinite(largest):
-        return largest
-    return largest * float(torch.linalg.vector_norm(values / largest))
-
-
-def rms(tensor: torch.Tensor) -> float:
-    """Root mean square of all entries, as a float: their `norm` over the root of their number."""
-    return norm(tensor) / tensor.numel() ** 0.5
+from vglib.trace import Activations, Trace, as_found, first_tensor
 
 
 def state_of(ratio: float) -> str:
@@ -179,95 +151,24 @@ def _check_model(net, batch):
         )
 
 
-def _owns_a_matrix(module):
-    if isinstance(module, nn.Embedding | nn.EmbeddingBag | nn.LayerNorm | nn.RMSNorm):
-        return False
-    direct = [*module.named_parameters(recurse=False)]
-    if hasattr(module, "parametrizations"):  # weight_norm and its like
-        direct += [*module.parametrizations.named_parameters()]
-    return any(p.ndim >= 2 and "weight" in name for name, p in direct)
-
-
-def places(net: nn.Module) -> dict[str, nn.Module]:
-    """Name → module for every layer of a model whose output is measured.
-
-    A network of `nets` names its layers; elsewhere they are the modules with a weight matrix.
-    """
-    if hasattr(net, "vglib_layers"):
-        return {name: net.get_submodule(name) for name in net.vglib_layers}
-    named = net.named_modules()
-    return {n: m for n, m in named if _owns_a_matrix(m) and ".parametrizations" not in f".{n}"}
-
-
-@contextmanager
-def _as_found(net):
-    """Whatever happens inside: buffers, random state and hooks are as before."""
-    buffers = [(module._buffers, dict(module._buffers)) for module in net.modules()]
-    handles = []
-    try:
-        for own, before in buffers:  # the model works on copies
-            own.update({name: b if b is None else b.clone() for name, b in before.items()})
-        with torch.random.fork_rng(), torch.enable_grad(), eager():
-            yield handles
-    finally:
-        for handle in handles:
-            handle.remove()
-        for own, before in buffers:
-            own.clear()
-            own.update(before)
-
-
-def eager() -> AbstractContextManager:
-    """Compiled modules run as written, or they would pass our hooks by."""
-    compiling = "torch._dynamo" in sys.modules
-    return torch.compiler.set_stance("force_eager") if compiling else nullcontext()
-
-
 def _one(net, batch, loss_fn):
     """Names of the hidden layers of one network, and the rows (δ, ∂L/∂W, h) of their RMS."""
-    ran = {}  # name: outputs z_l, in the order in which the layers run; several if one runs again
-    signals = {}  # name: h_{l-1}, what the layer's weights multiply
-
-    def record_output(name):
-        def hook(module, arguments, output):
-            z = output[0] if isinstance(output, tuple) else output
-            if not z.requires_grad:  # behind frozen layers δ exists all the same
-                z = z.detach().requires_grad_()
-            ran[name] = [*ran.pop(name, []), z]  # a layer stands where it last ran
-            # An in-place activation must not overwrite the z that is kept.
-            return (z.clone(), *output[1:]) if isinstance(output, tuple) else z.clone()
-
-        return hook
-
-    def record_input(name):
-        def hook(module, arguments, keywords):
-            signals.setdefault(name, next(iter([*arguments, *keywords.values()])).detach().clone())
-
-        return hook
-
-    measured = places(net)
-    with _as_found(net) as handles:
-        for name, module in measured.items():
-            handles.append(module.register_forward_hook(record_output(name)))
-            owner = next(m for m in module.modules() if _owns_a_matrix(m))
-            handles.append(owner.register_forward_pre_hook(record_input(name), with_kwargs=True))
-        value = _checked_loss(loss_fn, net, tree_map(_copied, batch))
-        hidden = list(ran) if hasattr(net, "vglib_layers") else list(ran)[:-1]
+    trace = Trace(net, inputs=True, frozen=True)
+    with as_found(net):
+        trace.run(loss_fn, tree_map(_copied, batch), check=_check_loss)
+        deltas = {}  # name: δ of each run, in the order in which layers ran last
+        for call in trace.calls:
+            deltas[call.name] = [*deltas.pop(call.name, []), call.delta]
+        hidden = list(deltas) if hasattr(net, "vglib_layers") else list(deltas)[:-1]
         if not hidden:
             raise ValueError(
                 f"a hidden layer and a read-out are needed; {type(net).__name__} ran "
-                f"{len(ran)} layer(s) with a weight matrix"
+                f"{len(deltas)} layer(s) with a weight matrix"
             )
-        matrices = {
-            name: [p for p in measured[name].parameters() if p.ndim >= 2 and p.requires_grad]
-            for name in hidden
-        }
-        groups = [[*ran[name]] for name in hidden] + [matrices[name] for name in hidden]
-        flat = [tensor for group in groups for tensor in group]
-        gradients = iter(torch.autograd.grad(value, flat, allow_unused=True))
-    sizes = [_rms_of_all([next(gradients) for _ in group]) for group in groups]
-    count = len(hidden)
-    return tuple(hidden), (sizes[:count], sizes[count:], [rms(signals[name]) for name in hidden])
+        owned = [trace.layers[name].parameters() for name in hidden]
+        weights = [[p.grad for p in ps if p.ndim >= 2 and p.requires_grad] for ps in owned]
+        sizes = [[_rms_of_all(deltas[name]) for name in hidden], [*map(_rms_of_all, weights)]]
+    return tuple(hidden), (*sizes, [rms(first_tensor(trace.given[name])) for name in hidden])
 
 
 def _rms_of_all(gradients):
@@ -281,8 +182,7 @@ def _copied(leaf):
     return leaf.clone() if isinstance(leaf, torch.Tensor) else leaf
 
 
-def _checked_loss(loss_fn, model, batch):
-    value = loss_fn(model, batch)
+def _check_loss(value):
     if not isinstance(value, torch.Tensor) or value.ndim != 0:
         got = tuple(value.shape) if isinstance(value, torch.Tensor) else type(value).__name__
         raise ValueError(f"the loss must be a scalar tensor, not {got}")
@@ -290,17 +190,12 @@ def _checked_loss(loss_fn, model, batch):
         raise ValueError("the loss has no gradient: does it count, or does the model run detached?")
     if not value.isfinite():
         raise ValueError(f"the loss must be finite, not {value.item()}")
+
+
+def _checked_loss(loss_fn, model, batch):
+    value = loss_fn(model, batch)
+    _check_loss(value)
     return value
-
-
-# The elementwise activation functions, by the names under which torch calls them; those that work
-# in place have a "_" at the end.
-_ACTIVATIONS = {
-    *("sigmoid", "tanh", "hardtanh", "hardsigmoid", "softsign", "softplus", "logsigmoid"),
-    *("relu", "relu6", "leaky_relu", "prelu", "elu", "selu", "celu", "gelu", "silu", "mish"),
-    *("hardswish", "tanhshrink", "softshrink", "hardshrink"),
-}
-SATURATED = 0.1  # of the largest slope
 
 
 @dataclass(frozen=True)
@@ -338,94 +233,24 @@ def activation_statistics(
     by_network = []
     for net in nets:
         _check_model(net, batch)
-        calls = ActivationCalls()
-        with _as_found(net) as handles, torch.no_grad():
-            for name, module in places(net).items():
-                handles.append(module.register_forward_hook(partial(calls.after_layer, name)))
-            with calls:
+        trace = Trace(net, activations=True)
+        with as_found(net), torch.no_grad():
+            trace.start()
+            try:
                 net(batch.inputs.clone())
-        if not calls.rows:
+            finally:
+                trace.stop()
+        if not trace.activations.rows:
             raise ValueError(f"no activation function of torch's ran in {type(net).__name__}")
-        by_network.append(calls.rows)
+        by_network.append(trace.activations.rows)
     orders = {tuple(rows) for rows in by_network}
     if len(orders) > 1:
         raise ValueError(f"the {len(nets)} networks have activations after different layers")
     layers = orders.pop()
-    values = np.array([[calls.average(rows[name]) for name in layers] for rows in by_network])
+    values = np.array([[Activations.average(rows[name]) for name in layers] for rows in by_network])
     return ActivationStatistics(
         *np.moveaxis(values, 2, 0), layers, tuple(settings_of(net) for net in nets)
     )
-
-
-def _same(tensor):
-    return tensor
-
-
-class ActivationCalls(TorchFunctionMode):
-    """While active, looks at the first activation function that runs after each layer.
-
-    Call ``after_layer`` with the name of each layer when it has run. ``rows``: name → rows (mean,
-    RMS, RMS slope, saturated share, dead share), one for each run. ``functions``: name → the name
-    of the function.
-    """
-
-    def __init__(self):
-        super().__init__()
-        self.rows, self.functions, self._layer, self._largest = {}, {}, None, {}
-
-    def after_layer(self, name: str, *hook_arguments) -> None:
-        self._layer = name
-
-    def __torch_function__(self, function, types, arguments=(), keywords=None):
-        keywords = keywords or {}
-        name = getattr(function, "__name__", "").rstrip("_")
-        if self._layer is None or name not in _ACTIVATIONS:
-            return function(*arguments, **keywords)
-        z = (arguments[0] if arguments else keywords["input"]).detach().clone()
-        output = function(*arguments, **keywords)
-        options = {key: value for key, value in keywords.items() if key != "input"}
-
-        def slope(at):
-            # Inside a checkpointed part, what we save is not the model's to compute again.
-            with torch.enable_grad(), saved_tensors_hooks(_same, _same):
-                at = at.clone().requires_grad_()
-                # Of a copy, for functions that work in place.
-                value = function(at.clone(), *arguments[1:], **options)
-                return torch.autograd.grad(value.sum(), at)[0].abs()
-
-        learnt = any(
-            isinstance(value, torch.Tensor) for value in (*arguments[1:], *options.values())
-        )
-        largest = None if learnt else self._largest.get((name, repr(options), arguments[1:]))
-        if largest is None:
-            # PReLU has a slope for each channel, along the second axis; else one column will do.
-            columns = z.shape[1] if learnt and z.ndim > 1 else 1
-            grid = torch.linspace(-10, 10, 2001, dtype=z.dtype, device=z.device)
-            grid = grid[:, None].expand(-1, columns)
-            largest = slope(grid).max()
-            if not learnt:
-                self._largest[name, repr(options), arguments[1:]] = largest
-        slopes = slope(z)
-        low = slopes < SATURATED * largest
-        self.functions[self._layer] = name
-        self.rows.setdefault(self._layer, []).append(
-            (
-                float(output.detach().double().mean()),
-                rms(output),
-                rms(slopes),
-                float(low.double().mean()),
-                float(low.all(dim=0).double().mean()),
-            )
-        )
-        self._layer = None
-        return output
-
-    @staticmethod
-    def average(rows: list) -> list[float]:
-        """One row from those of several runs of a layer."""
-        mean, *sizes, saturated, dead = np.array(rows).T
-        roots = [np.sqrt(np.mean(np.square(size))) for size in sizes]
-        return [mean.mean(), *roots, saturated.mean(), dead.mean()]
 
 
 @dataclass(frozen=True)
@@ -491,7 +316,7 @@ def input_gradient_by_lag(
     """
     batch = _checked_sequences(batch)
     _check_model(net, batch)
-    with _as_found(net):
+    with as_found(net):
         x = batch.inputs.detach().requires_grad_()
         value = _checked_loss(loss_fn, net, Batch(x, batch.targets))
         (gradient,) = torch.autograd.grad(value, [x])
@@ -516,7 +341,7 @@ def _by_lag(gradients):
 def _inputs_by_lag(gradient):
     """RMS of each step of ∂L/∂x, shape (examples, time, features), the last step first."""
     norms = torch.linalg.vector_norm(gradient, dim=(0, 2), dtype=torch.float64).tolist()
-    if not all(_TRUSTED < value < 1 / _TRUSTED for value in norms):
+    if not all(1e-140 < value < 1e140 for value in norms):  # else no square was lost
         norms = [norm(step) for step in gradient.unbind(dim=1)]
     entries = gradient[:, 0].numel()
     return np.array(norms[::-1]) / entries**0.5

@@ -17,7 +17,8 @@ from torch.utils._pytree import tree_leaves, tree_map
 
 from vglib.anatomy import HALVES, layers_of
 from vglib.monitor import Monitor, MonitorRecord
-from vglib.probes import eager, norm, places
+from vglib.numerics import norm
+from vglib.trace import eager
 
 STEPS = 100  # of one trial
 JUDGED = 8  # batches over which the loss is averaged at the end
@@ -139,7 +140,7 @@ def run(
 
 def _watching(model, steps):
     every = max(1, (steps - 1) // 3)
-    return Monitor(model, every=every, saturation=True) if places(model) else None
+    return Monitor(model, every=every, saturation=True) if layers_of(model) else None
 
 
 @torch.no_grad()
