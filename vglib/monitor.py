@@ -68,7 +68,8 @@ class Monitor:
             for p in m.parameters()
         ]
         self._step, self._before = -1, None
-        self._order = {}  # places in the order in which their layers run
+        self._order = {}  # layers in the order in which they run
+        self._entries = {}  # numbers in their outputs
         self._steps, self._rows = [], []  # one array of shape (rows, places) a sample
         self._handles, self._root, self._depth, self._sampling = {}, None, 0, False
 
@@ -184,6 +185,7 @@ class Monitor:
             self._order.setdefault(call.name)
         scale = 1.0 if self._scaler is None else self._scaler.get_scale()
         self._row[:] = self._trace.sample(scale)
+        self._entries = self._trace.entries()
         self._trace.calls = []
         if self._updates:
             self._before = [p.clone() for _, p in self._parameters]

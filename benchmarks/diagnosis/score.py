@@ -7,8 +7,8 @@ commit a650881 for development and holdout, of commit ba6283e for second_holdout
 afterwards in the light of what it got wrong, so that only the frozen scores on the two hold-outs
 are clean. ba6283e had been mended on development, holdout and strangers.
 
-The instrument is called on what is not in its record yet (keyed over vglib's files on diagnosis and
-the set-ups), with seed 0, as the rules were. An alarm is a verdict of "gradient" or "other"; an
+The judge of today is put to the evidence that measure.py keeps, taken with seed 0, as the rules
+were. An alarm is a verdict of "gradient" or "other"; an
 abstention is none. Ambiguous set-ups are left out. An interval at a share is Wilson's, at a
 difference of F1 from a paired bootstrap over set-ups; both 95 %.
 """
@@ -16,18 +16,16 @@ difference of F1 from a paired bootstrap over set-ups; both 95 %.
 import json
 import sys
 import time
-from functools import partial
 from pathlib import Path
 
 import baselines
 import label
+import measure
 import numpy as np
-import records
-from baselines import SOURCES, settings
 from scipy import stats
 from setups import load
 
-from vglib.diagnosis import diagnose
+from vglib.diagnosis import Evidence, judge
 
 LOSS = "loss alone"
 
@@ -223,24 +221,29 @@ def details(known, names, diagnoses):
                 yield f"  {said['error']}"
 
 
-def path(split, version="instrument"):
+def answers(split, **more):
+    """What the judge says of the recorded evidence of each set-up; ``more``: other limits."""
+    said = {}
+    for name, values in by_name(measure.path(split)).items():
+        if "error" in values["evidence"]:
+            error = values["evidence"]["error"]
+            said[name] = {"verdict": "error", "cause": None, "where": None, "error": error}
+        else:
+            found = judge(Evidence.read(values["evidence"]), **more)
+            where = plain(found.where)
+            said[name] = {"verdict": found.verdict, "cause": found.cause, "where": where}
+    return said
+
+
+def path(split, version="frozen"):
+    """Where the answers of an earlier instrument are kept."""
     return label.HERE / "records" / f"{version}_{split}.json"
-
-
-def sources():
-    """What the instrument's record is keyed over: vglib's files on diagnosis, and setups.py."""
-    vglib = label.HERE.parents[1] / "vglib"
-    return [vglib / f"{name}.py" for name in ("anatomy", "diagnosis", "trials")] + SOURCES
 
 
 def main(split, frozen=""):
     fired = by_name(baselines.path(split))
-    answers = path(split, frozen or "instrument")
-    if not frozen:
-        run = partial(diagnosis, diagnose, split)
-        first, *rest = sources()
-        records.fill(first, run, settings(split), sources=rest, path=answers)
-    print("\n".join(report(truth(split), fired, by_name(answers))))
+    said = by_name(path(split)) if frozen else answers(split)
+    print("\n".join(report(truth(split), fired, said)))
 
 
 if __name__ == "__main__":

@@ -1,0 +1,386 @@
+"""What people report: small cases of our own for each kind of fault that was found in public."""
+
+import itertools
+import warnings
+from functools import partial
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
+
+from vglib.diagnosis import compare, diagnose
+
+FEATURES, CLASSES, SIZE = 12, 3, 32
+
+
+def data(kind="classes", count=40 * SIZE):
+    drawn = torch.Generator().manual_seed(0)
+    x = torch.randn(count, FEATURES, generator=drawn)
+    w = torch.randn(FEATURES, CLASSES, generator=drawn)
+    y = {"classes": (x @ w).argmax(1), "yes or no": (x @ w[:, 0] > 0).float()}
+    y |= {"number": torch.sin(x @ w[:, 0]) + x[:, 0]}
+    return list(zip(x.split(SIZE), y[kind].split(SIZE), strict=True))
+
+
+def classify(model, batch):
+    return F.cross_entropy(model(batch[0]), batch[1])
+
+
+adam = partial(torch.optim.Adam, lr=1e-2)
+
+
+def stack(*sizes, activation=nn.ReLU, end=()):
+    torch.manual_seed(0)
+    layers = []
+    for one, two in itertools.pairwise(sizes):
+        layers += [nn.Linear(one, two), activation()]
+    return nn.Sequential(*layers[:-1], *end)
+
+
+def said(model, loss=classify, batches=None, optimizer=adam):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return diagnose(model, loss, batches or data(), optimizer=optimizer)
+
+
+# 1. A gradient that is exactly zero ---------------------------------------------------------------
+
+
+def test_a_softmax_over_one_unit():
+    model = stack(FEATURES, 16, 1, end=[nn.Softmax(dim=1)])
+
+    def loss(model, batch):
+        return F.binary_cross_entropy(model(batch[0]), batch[1][:, None])
+
+    found = said(model, loss, data("yes or no"))
+    assert (found.verdict, found.trap) == ("gradient", "softmax over one unit")
+    assert found.where[0] in ("2", "3")
+
+
+class Step(nn.Module):
+    def forward(self, x):
+        return torch.sign(x)
+
+
+def test_a_step_function_between_layers():
+    model = nn.Sequential(nn.Linear(FEATURES, 4), Step(), nn.Linear(4, CLASSES))
+    found = said(model)
+    assert (found.verdict, found.cause, found.where) == ("gradient", "activation", ("0",))
+    assert "exactly zero" in found.reason
+
+
+class Product(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.one, self.two = nn.Parameter(torch.zeros(4, FEATURES)), nn.Parameter(torch.zeros(8, 4))
+
+    def forward(self, x):
+        return x @ self.one.T @ self.two.T
+
+
+def test_a_product_of_two_zeros():
+    head = nn.Linear(8, CLASSES).requires_grad_(False)
+    found = said(nn.Sequential(Product(), head))
+    assert (found.verdict, found.cause, found.where) == ("gradient", "weight scale", ("0",))
+
+
+# 2. What is not finite ----------------------------------------------------------------------------
+
+
+def test_a_root_of_zero():
+    def distance(model, batch):
+        z = model(batch[0])
+        return (z - z.detach()).square().sum(1).sqrt().mean() + classify(model, batch)
+
+    found = said(stack(FEATURES, 16, CLASSES), distance)
+    assert (found.verdict, found.cause) == ("gradient", "explosion")
+    assert "step 0 the loss is finite and its gradient is not" in found.reason
+    assert found.where == ("2",)
+
+
+def test_a_batch_without_labels():
+    batches = data()
+    batches[3] = (batches[3][0], torch.full_like(batches[3][1], -100))
+    found = said(stack(FEATURES, 16, CLASSES), batches=batches)
+    assert found.verdict == "healthy"
+    assert any("Batch 3" in hint for hint in found.hints)
+
+
+def test_numbers_in_one_batch_that_are_not_finite():
+    batches = data()
+    batches[5][0][0, 0] = torch.nan
+    found = said(stack(FEATURES, 16, CLASSES), batches=batches)
+    assert (found.verdict, found.cause) == ("other", "data")
+    assert "Batch 5" in found.reason
+
+
+# 3. Little learnt is not healthy ------------------------------------------------------------------
+
+
+class Inside(nn.Module):
+    """The loss is computed in `forward`, as in many language models."""
+
+    def __init__(self, net):
+        super().__init__()
+        self.net = net
+
+    def forward(self, x, labels):
+        scores = self.net(x)
+        return {"loss": F.cross_entropy(scores, labels), "logits": scores}
+
+
+def test_uneven_classes_that_nothing_tells_apart():
+    drawn = torch.Generator().manual_seed(1)
+    rare = [(x, (torch.rand(len(x), generator=drawn) < 0.1).long()) for x, _ in data()]
+    for model, loss in (
+        (stack(FEATURES, 16, 2), classify),
+        (Inside(stack(FEATURES, 16, 2)), lambda m, b: m(*b)["loss"]),
+    ):
+        assert said(model, loss, rare).verdict in ("other", "abstain")
+
+
+def test_sigmoids_behind_a_loss_in_the_model():
+    net = stack(FEATURES, *[16] * 8, CLASSES, activation=nn.Sigmoid)
+    found = said(Inside(net), lambda m, b: m(*b)["loss"])
+    assert (found.verdict, found.cause) == ("gradient", "activation")
+
+
+# 4. Unused is not detached ------------------------------------------------------------------------
+
+
+class Heads(nn.Module):
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.body, self.head = nn.Linear(FEATURES, 16), nn.Linear(16, CLASSES)
+        self.pooler = nn.Linear(16, 16)
+
+    def forward(self, x):
+        h = torch.relu(self.body(x))
+        return self.head(h), self.pooler(h)
+
+
+def test_a_head_that_the_loss_ignores_is_a_note():
+    found = said(Heads(), lambda m, b: F.cross_entropy(m(b[0])[0], b[1]))
+    assert found.verdict == "healthy"
+    assert "Unused: pooler." in found.hints
+
+
+def test_a_part_that_argmax_cuts_off_is_named():
+    class Cut(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.encoder, self.codes = nn.Linear(FEATURES, 5), nn.Embedding(5, CLASSES)
+
+        def forward(self, x):
+            return self.codes(self.encoder(x).argmax(1))
+
+    found = said(Cut())
+    assert (found.cause, found.where) == ("detached", ("encoder",))
+
+
+# 5. What dies later -------------------------------------------------------------------------------
+
+
+def test_a_last_relu_that_dies_in_training():
+    model = stack(FEATURES, 16, 1, end=[nn.ReLU()])
+
+    def loss(model, batch):
+        return (model(batch[0])[:, 0] - batch[1]).square().mean()
+
+    far_below = [(x, y - 20) for x, y in data("number")]
+    found = said(model, loss, far_below)
+    assert (found.verdict, found.cause, found.where) == ("gradient", "dead units", ("2",))
+
+
+# 6. Parameters without an optimizer ---------------------------------------------------------------
+
+
+def test_layers_in_a_list():
+    class Hidden(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.parts = {"body": [nn.Linear(FEATURES, 16)]}
+            self.head = nn.Linear(16, CLASSES)
+
+        def forward(self, x):
+            return self.head(torch.relu(self.parts["body"][0](x)))
+
+    found = said(Hidden())
+    assert (found.cause, found.trap, found.where) == ("detached", "not registered", ("parts",))
+
+
+# 7. No forward ------------------------------------------------------------------------------------
+
+
+class Lightning(nn.Module):
+    def __init__(self, net):
+        super().__init__()
+        self.body, self.head = net[:-1], net[-1]
+
+    def training_step(self, batch):
+        return F.cross_entropy(self.head(self.body(batch[0])), batch[1])
+
+
+def test_parts_that_a_training_step_calls():
+    def loss(model, batch):
+        return model.training_step(batch)
+
+    assert said(Lightning(stack(FEATURES, 16, CLASSES)), loss).verdict == "healthy"
+    found = said(Lightning(stack(FEATURES, *[16] * 8, CLASSES, activation=nn.Sigmoid)), loss)
+    assert (found.verdict, found.cause) == ("gradient", "activation")
+
+
+# 8. Healthy models that are hard to look at -------------------------------------------------------
+
+
+@pytest.mark.parametrize("reentrant", [True, False])
+def test_checkpoints(reentrant):
+    class Checkpointed(nn.Module):
+        def __init__(self):
+            super().__init__()
+            torch.manual_seed(0)
+            self.first, self.body = nn.Linear(FEATURES, 16), nn.Linear(16, 16)
+            self.head = nn.Linear(16, CLASSES)
+
+        def forward(self, x):
+            h = torch.relu(self.first(x))
+            return self.head(torch.relu(checkpoint(self.body, h, use_reentrant=reentrant)))
+
+    assert said(Checkpointed()).verdict == "healthy"
+
+
+# 9. Where, and what to try ------------------------------------------------------------------------
+
+
+def test_a_state_that_is_detached_between_steps():
+    class Loop(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.cell, self.head = nn.GRUCell(1, 8), nn.Linear(8, CLASSES)
+
+        def forward(self, x):
+            h = x.new_zeros(len(x), 8)
+            for step in x[..., None].unbind(1):
+                h = self.cell(step, h.detach())
+            return self.head(h)
+
+    found = said(Loop())
+    assert (found.cause, found.trap, found.where) == ("detached", "detached in time", ("cell",))
+
+
+def test_targets_far_from_unit_size_are_named_and_their_remedy_was_tried():
+    far = [(x, 1e4 * y) for x, y in data("number")]
+    found = said(stack(FEATURES, 16, 1), lambda m, b: F.mse_loss(m(b[0])[:, 0], b[1]), far)
+    assert (found.verdict, found.cause) == ("other", "data")
+    assert "targets batch[1]" in found.reason
+    assert found.remedy.startswith("targets standardised ([1]), which helped here")
+
+
+def test_a_rate_is_advised_with_a_number():
+    found = said(stack(FEATURES, 16, CLASSES), optimizer=partial(torch.optim.Adam, lr=1e-7))
+    assert found.cause == "learning rate"
+    assert "in place of 1e-07" in found.remedy
+
+
+def test_shapes_that_broadcast():
+    found = said(stack(FEATURES, 16, 1), lambda m, b: F.mse_loss(m(b[0]), b[1]), data("number"))
+    assert (found.cause, found.trap) == ("data", "broadcast")
+    written_out = said(
+        stack(FEATURES, 16, 1), lambda m, b: (m(b[0]) - b[1]).square().mean(), data("number")
+    )
+    assert written_out.trap == "broadcast"
+
+
+def test_attention_along_the_batch():
+    class Reader(nn.Module):
+        def __init__(self, first):
+            super().__init__()
+            torch.manual_seed(0)
+            self.rnn = nn.GRU(3, 16, batch_first=first)
+            self.head = nn.Linear(16, CLASSES)
+
+        def forward(self, x):
+            return self.head(self.rnn(x.view(len(x), 4, 3))[0][:, -1])
+
+    found = said(Reader(False))
+    assert (found.cause, found.trap) == ("data", "wrong axis")
+    assert said(Reader(True)).verdict == "healthy"
+
+
+# 10. Slow is not faulty ---------------------------------------------------------------------------
+
+
+def test_a_small_network_at_its_own_rate_is_healthy():
+    model = stack(FEATURES, 8, 8, CLASSES, activation=nn.Tanh)
+    found = said(model, optimizer=partial(torch.optim.SGD, lr=0.1))
+    assert found.verdict == "healthy"
+    assert any("faster" in hint for hint in found.hints)
+
+
+# 11. A layer that the loss has already ------------------------------------------------------------
+
+
+def test_a_softmax_before_cross_entropy():
+    found = said(stack(FEATURES, 16, CLASSES, end=[nn.Softmax(dim=1)]))
+    assert found.trap == "squashed twice"
+    assert "softmax" in found.reason
+
+
+def test_a_sigmoid_before_a_loss_with_its_own():
+    model = stack(FEATURES, 16, 1, end=[nn.Sigmoid()])
+
+    def loss(model, batch):
+        return F.binary_cross_entropy_with_logits(model(batch[0])[:, 0], batch[1])
+
+    assert said(model, loss, data("yes or no")).trap == "squashed twice"
+
+
+# The reader's world -------------------------------------------------------------------------------
+
+
+def test_schedules_and_wrappers():
+    class Wrapper:
+        def __init__(self, optimizer):
+            self.optimizer = optimizer
+
+        def zero_grad(self):
+            self.optimizer.zero_grad()
+
+        def step(self):
+            self.optimizer.step()
+
+    def pair(parameters):
+        optimizer = adam(parameters)
+        return optimizer, torch.optim.lr_scheduler.StepLR(optimizer, 50)
+
+    for optimizer in (pair, lambda p: Wrapper(adam(p))):
+        assert said(stack(FEATURES, 16, CLASSES), optimizer=optimizer).verdict == "healthy"
+
+
+def test_eval_mode_is_respected_and_said():
+    model = nn.Sequential(nn.Linear(FEATURES, 16), nn.BatchNorm1d(16), nn.ReLU(), nn.Linear(16, 3))
+    ones = [(x[:1], y[:1]) for x, y in data()]
+    found = said(model.eval(), batches=ones)
+    assert any("eval() mode" in hint for hint in found.hints)
+    assert not model.training
+
+
+def test_a_budget_ends_the_trials():
+    model = stack(FEATURES, *[16] * 8, CLASSES, activation=nn.Sigmoid)
+    found = diagnose(model, classify, data(), optimizer=adam, budget_s=0.0)
+    assert list(found.evidence["learnt"]) == ["as it is"]
+
+
+def test_a_report_is_one_file_without_a_network(tmp_path):
+    found = said(stack(FEATURES, *[16] * 8, CLASSES, activation=nn.Sigmoid))
+    text = found.save(tmp_path / "report.html").read_text("utf-8")
+    assert "http" not in text
+    assert "<script" not in text
+    assert text.count("<svg") == 2
+    assert "activation × weight scale" in text
+    before_after = compare(found, said(stack(FEATURES, 16, CLASSES)))
+    assert "now healthy" in before_after
+    assert found.scalars()["decades lost"] > 4

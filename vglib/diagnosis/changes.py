@@ -1,0 +1,291 @@
+"""What is tried: single changes of a copy, its batches, its loss or its optimizer."""
+
+import math
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+from torch.overrides import TorchFunctionMode
+from torch.utils._pytree import tree_flatten_with_path, tree_map, tree_unflatten
+
+from vglib.diagnosis.evidence import Evidence
+from vglib.diagnosis.look import DIFFERENCES, FITS, HALVES, OWN, Outermost, odd_matrices, origin
+from vglib.layers import layers, multiplies, units
+
+UPDATES = (1e-2, 1e-3)  # relative steps that new learning rates aim at
+DEEP = 10  # layers, from which on batch norm is tried
+
+
+@dataclass(frozen=True)
+class Change:
+    """One change: its kind, its words, and what it does.
+
+    ``model(lab, copy)`` alters the copy, ``group(group)`` each group of the optimizer's,
+    ``batches(batches)`` gives others, ``around()`` is a context around the loss. ``own``: the loss
+    is another one then, so that it has a yardstick of its own.
+    """
+
+    kind: str
+    words: str
+    model: Callable | None = None
+    group: Callable | None = None
+    batches: Callable | None = None
+    around: Callable = nullcontext
+    factor: float = 1.0
+    own: bool = False
+
+
+def changes(lab, evidence: Evidence) -> Iterator[Change]:
+    """All that is worth a trial for this model, with what was seen of it so far."""
+    groups, plain = lab.groups, evidence.as_it_is
+    if {p.dtype for p in lab.model.parameters()} & HALVES:
+        yield Change("low precision", "single precision", in_single_precision)
+    if any(map(_decays, groups)):
+        yield Change("weight decay", "no weight decay", group=partial(_put, "weight_decay", 0.0))
+    smallest = _smallest_gradient(lab.model, evidence)
+    if any((group.get("eps") or 0.0) > 0.01 * smallest for group in groups):
+        yield Change("optimizer epsilon", "ε of 1e-15", group=partial(_put, "eps", 1e-15))
+    if evidence.unscaled:
+        yield Change("data", "inputs standardised", standardise)
+    far = [
+        name
+        for name, part in evidence.parts.items()
+        if part["float"] and not part["input"] and part["far"]
+    ]
+    if far:
+        words = f"targets standardised ({', '.join(far)})"
+        yield Change("data", words, batches=partial(rescaled_parts, far), own=True)
+    names = {trap.name for trap in evidence.traps}
+    if names & REPAIRED.keys():
+        words = " and ".join(REPAIRED[name] for name in sorted(names & REPAIRED.keys()))
+        yield Change("trap", words, around=Repair, own=True)
+    if 0 < plain.update < math.inf:
+        for aim in UPDATES:
+            factor = aim / plain.update
+            words = f"a learning rate {readable(factor)} times as high"
+            yield Change("learning rate", words, factor=factor)
+    yield Change("path", "weights rescaled layer by layer", rescale)
+    if len(evidence.layers) >= DEEP:
+        yield Change("path", "batch norm after each layer", normalise)
+    if evidence.lags:
+        longest = max(map(len, evidence.lags.values()))
+        for words, chrono in (("gates open for all lags", False), ("chrono init", True)):
+            opened = partial(open_memory, longest, chrono)
+            yield Change("memory", f"orthogonal recurrent weights, {words}", opened)
+
+
+def _decays(group):
+    """Whether 300 steps of weight decay take a hundredth of the weights, or their share in steps.
+
+    An optimizer that adds the decay to the gradient divides both by their size (Loshchilov and
+    Hutter 2019), so there any decay may count.
+    """
+    decay, rate = group.get("weight_decay") or 0.0, float(group.get("lr", 1.0))
+    return decay * rate * 300 > 0.01 or (decay > 0 and "betas" in group and decay >= 1e-3)
+
+
+def _smallest_gradient(model, evidence):
+    """The smallest RMS that any module's gradient had."""
+    sizes = [0.0]
+    for name, module in model.named_modules():
+        count = sum(p.numel() for p in module.parameters(recurse=False))
+        there = [size for size in evidence.gradients.get(name, ()) if size > 0]
+        sizes += [size / count**0.5 for size in there] if count else []
+    return min(sizes[1:], default=0.0)
+
+
+def readable(number: float) -> str:
+    """A factor in three digits or fewer."""
+    return f"{number:.2g}" if number < 1000 else f"{number:.0e}"
+
+
+def _put(name, value, group):
+    if name in group:
+        group[name] = value
+
+
+# Of the loss and the batches ---------------------------------------------------------------------
+
+REPAIRED = {
+    "squashed twice": "scores given to the loss as they are",
+    "no logarithm": "the logarithm given to the loss",
+    "broadcast": "targets in the shape of the outputs",
+}
+
+
+class Repair(TorchFunctionMode):
+    """While active, losses are given what they want: see `REPAIRED`."""
+
+    def __torch_function__(self, function, types, arguments=(), keywords=None):
+        keywords, name = keywords or {}, getattr(function, "__name__", "")
+        if arguments and name in OWN:
+            came, given = origin(arguments[0]), arguments[0]
+            if came in OWN[name]:
+                # The loss applies exp or sigmoid again: the inverse takes the first one away.
+                tiny = torch.finfo(given.dtype).tiny
+                bare = (
+                    torch.logit(given, 1e-6) if came == "Sigmoid" else given.clamp_min(tiny).log()
+                )
+                arguments = (bare, *arguments[1:])
+        pair = len(arguments) > 1 and all(isinstance(t, torch.Tensor) for t in arguments[:2])
+        if pair and name in (*FITS, *DIFFERENCES):
+            one, two = arguments[:2]
+            if one.shape != two.shape and one.numel() == two.numel() > 1:
+                arguments = (one, two.reshape(one.shape), *arguments[2:])
+        return function(*arguments, **keywords)
+
+
+def rescaled_parts(names: list, batches: list) -> list:
+    """Parts of batches with mean 0 and variance 1 over all examples, column by column."""
+    found = {}
+    for name in names:
+        leaves = [_part(batch, name) for batch in batches]
+        every = torch.cat([leaf.reshape(len(leaf), -1) for leaf in leaves])
+        mean, spread = every.mean(dim=0), every.std(dim=0)
+        found[name] = mean, torch.where(spread > 0, spread, torch.ones_like(spread))
+
+    def scaled(name, leaf):
+        if name not in found:
+            return leaf
+        mean, spread = found[name]
+        return ((leaf.reshape(len(leaf), -1) - mean) / spread).view_as(leaf)
+
+    return [_mapped(scaled, batch) for batch in batches]
+
+
+def _part(batch, name):
+    return next(
+        leaf for path, leaf in tree_flatten_with_path(batch)[0] if "".join(map(str, path)) == name
+    )
+
+
+def _mapped(function, batch):
+    pairs, shape = tree_flatten_with_path(batch)
+    return tree_unflatten([function("".join(map(str, path)), leaf) for path, leaf in pairs], shape)
+
+
+# Of the model ------------------------------------------------------------------------------------
+
+
+def rescale(lab, model: nn.Module) -> None:
+    """Give Linear and Conv layers outputs of RMS 1 on the first batch, one after another.
+
+    After Mishkin and Matas (2016), but the weights keep their directions. Where the mean over
+    examples outweighs the rest, as behind sigmoids or with all units off, the bias takes it away.
+    The read-out stays as it is; layers that run several times are set at their first run. Other
+    matrices far from unit size are brought to it.
+    """
+    with torch.no_grad():
+        for p, size in [pair for pairs in odd_matrices(model).values() for pair in pairs]:
+            p /= size
+    done, handles = set(), []
+
+    @torch.no_grad()
+    def hook(name, module, arguments, z):
+        if name in done or not isinstance(z, torch.Tensor):
+            return None
+        done.add(name)
+        own = units(module, z)
+        other = [axis for axis in range(z.ndim) if axis != own]
+        if not float(z.std()) > 1e-9 * float(z.abs().max()):
+            nn.init.orthogonal_(module.weight)
+            z = module.forward(*arguments)
+        mean = z.mean(dim=other, keepdim=True)
+        rest = z - mean
+        bias = getattr(module, "bias", None)
+        if bias is None or mean.square().mean() < 3 * rest.square().mean():
+            mean, rest = torch.zeros_like(mean), z
+        size = float(rest.square().mean() ** 0.5)
+        if not 0 < size < math.inf:
+            return None
+        module.weight /= size
+        if bias is not None:
+            bias.copy_((bias - mean.flatten()) / size)
+        # Neither without gradients, of which checkpoints complain, nor a leaf, which nothing may
+        # overwrite.
+        with torch.enable_grad():
+            return (rest / size).requires_grad_().clone()
+
+    for name, module in _below_the_top(lab, model):
+        if module.weight.requires_grad:
+            handles.append(module.register_forward_hook(partial(hook, name)))
+    try:
+        lab.loss_fn(model, lab.batches[0])
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _below_the_top(lab, model):
+    """Linear and Conv layers but the last to run."""
+    found = layers(model)
+    return [(n, found[n]) for n in lab.layers[:-1] if n in found and multiplies(found[n])]
+
+
+def normalise(lab, model: nn.Module) -> None:
+    """Batch normalisation without parameters after each Linear and Conv layer but the last."""
+
+    def hook(module, arguments, z):
+        if units(module, z) == 1:
+            return F.batch_norm(z, None, None, training=True)
+        return F.batch_norm(z.flatten(0, -2), None, None, training=True).view_as(z)
+
+    for _, module in _below_the_top(lab, model):
+        module.register_forward_hook(hook)
+
+
+@torch.no_grad()
+def open_memory(longest: int, chrono: bool, lab, model: nn.Module) -> None:
+    """Orthogonal recurrent matrices; gates that forget within ``longest`` steps.
+
+    With ``chrono``, each unit within a time of its own (Tallec and Ollivier 2018), and input gates
+    to match.
+    """
+    for module in model.modules():
+        if not isinstance(module, nn.RNNBase | nn.RNNCellBase):
+            continue
+        size = module.hidden_size
+        kind = "RNN" if isinstance(module, nn.RNN | nn.RNNCell) else "gated"
+        for name, p in module.named_parameters():
+            if kind == "RNN" and name.startswith("weight_hh"):
+                nn.init.orthogonal_(p)
+            if kind == "gated" and name.startswith("bias_"):
+                # In torch's order: i f g o for an LSTM, r u n for a GRU. Two biases are added.
+                times = torch.full((size,), float(longest))
+                times = times.uniform_(1, max(longest - 1, 2)) if chrono else times
+                drawn = times.log().to(p)
+                p[size : 2 * size] = drawn if name.startswith("bias_ih") else 0
+                if chrono and isinstance(module, nn.LSTM | nn.LSTMCell):
+                    p[:size] = -drawn if name.startswith("bias_ih") else 0
+
+
+def standardise(lab, model: nn.Module) -> None:
+    """Inputs of mean 0 and variance 1 over the examples of a batch, entry by entry."""
+
+    def scaled(leaf):
+        floats = isinstance(leaf, torch.Tensor) and leaf.is_floating_point() and leaf.ndim > 1
+        if not floats or len(leaf) < 2:
+            return leaf
+        spread = leaf.std(dim=0, keepdim=True).clamp(min=1e-6 * float(leaf.abs().max()) + 1e-30)
+        return (leaf - leaf.mean(dim=0, keepdim=True)) / spread
+
+    _before_forward(model, scaled)
+
+
+def in_single_precision(lab, model: nn.Module) -> None:
+    """Weights in float32, and inputs of half precision with them."""
+
+    def widened(leaf):
+        half = isinstance(leaf, torch.Tensor) and leaf.dtype in HALVES
+        return leaf.float() if half else leaf
+
+    model.float()
+    _before_forward(model, widened)
+
+
+def _before_forward(model, change):
+    Outermost(model, lambda module, *given: tree_map(change, given))

@@ -1,0 +1,264 @@
+"""What the instrument says: as text, as a table, as a picture, as a page, as plain data."""
+
+import math
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vglib.diagnosis import page
+from vglib.diagnosis.causes import CAUSES, LIMITS, SAID, TRAPS, Finding, helped, judge
+from vglib.diagnosis.evidence import Evidence
+
+# What a terminal that has no such letters is told instead.
+_PLAIN = str.maketrans({"×": "x", "ε": "eps", "δ": "delta", "√": "root ", "…": "...", "→": "->"})
+
+# The form of `Diagnosis.as_json`, as a JSON Schema.
+SCHEMA = {
+    "$schema": "https://json-schema.org/draft/2020-12/schema",
+    "type": "object",
+    "additionalProperties": False,
+    "required": ["verdict", "reason", "cause", "where", "evidence", "remedy", "trial"],
+    "properties": {
+        "verdict": {"enum": ["healthy", "gradient", "other", "abstain"]},
+        "reason": {"type": "string"},
+        "cause": {"enum": [*CAUSES, None]},
+        "where": {
+            "description": "names of modules, the likeliest first, or the first and last lag",
+            "oneOf": [
+                {"type": "array", "items": {"type": "string"}},
+                {
+                    "type": "object",
+                    "properties": {"lags": {"type": "array", "items": {"type": "integer"}}},
+                    "required": ["lags"],
+                },
+            ],
+        },
+        "evidence": {"description": "numbers by name; null for one not finite", "type": "object"},
+        "remedy": {"type": ["string", "null"]},
+        "trial": {
+            "description": "loss at each step, as it is and with one change",
+            "type": "object",
+            "additionalProperties": {"type": "array", "items": {"type": ["number", "null"]}},
+        },
+        "trap": {"description": "the name of a known mistake", "enum": [*TRAPS, None]},
+        "hints": {"type": "array", "items": {"type": "string"}},
+    },
+}
+
+
+@dataclass(frozen=True, repr=False)
+class Diagnosis:
+    """What `diagnose` found; it prints as text, and in a notebook as a table with a picture.
+
+    ``verdict``: healthy, gradient (the gradient's path is at fault), other (something else is), or
+    abstain. ``reason``: why, in words. ``cause``: a key of `CAUSES`, or None; "activation" and
+    "weight scale" are one cause, called by what is the larger term in the code as it is written.
+    ``where``: names of modules, the likeliest first, or a range of lags. ``evidence``: the numbers
+    that decided. ``remedy``: what to try, and what has helped. ``trial``: losses by step as it is,
+    and with the change that was tried. ``trap``: the name of a known mistake. ``hints``: what is no
+    fault, and worth knowing. ``measured``: all `Evidence`.
+    """
+
+    verdict: str
+    reason: str
+    cause: str | None = None
+    where: tuple | range = ()
+    evidence: dict = field(default_factory=dict)
+    remedy: str | None = None
+    trial: dict = field(default_factory=dict)
+    trap: str | None = None
+    hints: tuple = ()
+    measured: Evidence | None = field(default=None, compare=False)
+
+    @property
+    def said(self) -> str:
+        """The cause as it is said, or the verdict where there is none."""
+        return SAID.get(self.cause, self.cause) or self.verdict
+
+    def rows(self) -> list[tuple[str, str]]:
+        """What there is to say, as (heading, text)."""
+        trap = f" ({self.trap})" if self.trap else ""
+        said = [("verdict", self.verdict + (f": {self.said}{trap}" if self.cause else ""))]
+        said.append(("reason", self.reason))
+        if isinstance(self.where, range):
+            said.append(("where", f"lags {self.where.start} to {self.where.stop - 1}"))
+        elif self.where:
+            rest = f" and {len(self.where) - 4} more" if len(self.where) > 4 else ""
+            said.append(("where", ", ".join(self.where[:4]) + rest))
+        learnt = self.evidence.get("learnt", {})
+        if learnt:
+            shares = (f"{name} {max(share, 0):.0%}" for name, share in learnt.items())
+            said.append(("learnt", "; ".join(shares) + " of the blind loss"))
+        if self.remedy:
+            said.append(("to try", self.remedy))
+        return said + [("hint", hint) for hint in self.hints]
+
+    def __str__(self):
+        text = "\n".join(f"{heading:8} {text}" for heading, text in self.rows())
+        try:
+            text.encode(getattr(sys.stdout, "encoding", None) or "utf-8")
+        except UnicodeEncodeError:
+            return text.translate(_PLAIN).encode("ascii", "replace").decode()
+        return text
+
+    __repr__ = __str__
+
+    def _repr_html_(self):
+        return page.table(self)
+
+    def save(self, path: str | Path) -> Path:
+        """Write the report as one HTML file that needs no network; returns its path."""
+        path = Path(path)
+        path.write_text(page.page(self), "utf-8")
+        return path
+
+    def plot(self) -> Any:
+        """Losses and the gradient's way as a matplotlib figure."""
+        import matplotlib.pyplot as plt  # here, so that a verdict can be had without matplotlib
+
+        figure, (left, right) = plt.subplots(1, 2, figsize=(7, 2.6), layout="constrained")
+        for (name, losses), style in zip(self.trial.items(), ("-", "--"), strict=False):
+            left.plot(losses, style, label=name)
+        left.set(xlabel="step", ylabel="loss")
+        if self.trial:
+            left.legend(fontsize="small")
+        by_lag = self.evidence.get("gradient by lag", {})
+        for sizes in by_lag.values():
+            right.plot(np.maximum(sizes, 1e-60))
+        if not by_lag:
+            sizes = np.array(self.evidence.get("gradient by layer", []))
+            right.plot(np.arange(1, len(sizes) + 1), np.maximum(sizes, 1e-60), "o-")
+        right.set(xlabel="lag" if by_lag else "layer", ylabel="size of the gradient", yscale="log")
+        return figure
+
+    def scalars(self) -> dict[str, float]:
+        """Numbers by name, as a logger takes them: ``writer.add_scalar(name, value)``."""
+        shares = self.evidence.get("learnt", {})
+        found = {f"learnt/{name}": share for name, share in shares.items()}
+        for name in ("decades lost", "blind loss", "first relative update"):
+            if isinstance(self.evidence.get(name), float):
+                found[name] = self.evidence[name]
+        return {name: value for name, value in found.items() if math.isfinite(value)}
+
+    def as_json(self) -> dict:
+        """Plain data in the form of `SCHEMA`; a number that is not finite becomes None."""
+        where = list(self.where)
+        if isinstance(self.where, range):
+            where = {"lags": [self.where.start, self.where.stop - 1]}
+        names = ("verdict", "reason", "cause", "evidence", "remedy", "trial", "trap", "hints")
+        return _plain({name: getattr(self, name) for name in names} | {"where": where})
+
+
+def _plain(value):
+    if isinstance(value, dict):
+        return {name: _plain(item) for name, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    if isinstance(value, (float, np.floating)):
+        return float(value) if math.isfinite(value) else None
+    return value
+
+
+def report(e: Evidence, found: Finding | None = None) -> Diagnosis:
+    """The `Diagnosis` of what was measured."""
+    found = found or judge(e)
+    return Diagnosis(
+        verdict=found.verdict,
+        reason=found.reason,
+        cause=found.cause,
+        where=found.where,
+        evidence=_numbers(e),
+        remedy=_remedy(e, found),
+        trial=_trial(e, found),
+        trap=found.trap,
+        hints=found.hints,
+        measured=e,
+    )
+
+
+def _tried(e, found):
+    """The best run of what the finding wants changed, where that made a difference."""
+    best = e.best(found.change) if found.change else None
+    return best if best and helped(e, found.change, LIMITS) else None
+
+
+def _remedy(e, found):
+    if not found.cause:
+        return None
+    run = _tried(e, found)
+    if not run:
+        return found.advice
+    share, own = max(e.learnt(run), 0), max(e.learnt(_same_length(e, run)), 0)
+    return (
+        f"{run.words}, which helped here (learnt {share:.0%} instead of {own:.0%}); "
+        f"or {found.advice}"
+    )
+
+
+def _same_length(e, run):
+    """The run as it is that took as many steps."""
+    long = e.long and run.steps > e.as_it_is.steps
+    return e.long if long else e.as_it_is
+
+
+def _trial(e, found):
+    if not e.runs:
+        return {}
+    run = _tried(e, found) or (e.best(found.change) if found.change else None)
+    own = _same_length(e, run) if run else (e.long or e.as_it_is)
+    losses = {"as it is": list(own.losses)}
+    return losses | ({run.words: list(run.losses)} if run else {})
+
+
+def _numbers(e):
+    """The numbers that decided, by name."""
+    if not e.runs:
+        return {}
+    learnt = {}
+    for run in (*e.runs, *e.longer):
+        learnt[run.words] = max(learnt.get(run.words, -math.inf), e.learnt(run))
+    learnt["as it is"] = e.own
+    numbers = {
+        "loss": [e.as_it_is.losses[0], (e.long or e.as_it_is).loss],
+        "blind loss": e.blind,
+        "learnt": learnt,
+        "first relative update": e.as_it_is.update,
+        "gradient by lag": {name: list(sizes) for name, sizes in e.lags.items()},
+    }
+    if e.by_heart:
+        numbers["learnt of one batch"] = e.by_heart["learnt"]
+    if e.fresh:
+        numbers["learnt of new batches"] = (e.fresh["blind"] - e.fresh["loss"]) / abs(
+            e.fresh["blind"]
+        )
+    if path := e.path():
+        numbers |= {
+            "layers": list(path.names),
+            "gradient by layer": path.delta.tolist(),
+            "slope": path.slopes.tolist(),
+            "saturated": path.saturated.tolist(),
+            "dead": path.dead.tolist(),
+            "decades lost": path.lost,
+        }
+    return numbers
+
+
+def compare(before: Diagnosis, after: Diagnosis) -> str:
+    """Two diagnoses side by side, as text: of a network as it was and as it is."""
+    one, two = dict(before.rows()), dict(after.rows())
+    lines = []
+    for heading in dict.fromkeys([*one, *two]):
+        first, second = one.get(heading, "-"), two.get(heading, "-")
+        lines.append(
+            f"{heading:8} {first}"
+            if first == second
+            else f"{heading:8} {first}\n{'now':>8} {second}"
+        )
+    for name in ("decades lost", "blind loss"):
+        values = [each.evidence.get(name) for each in (before, after)]
+        if all(isinstance(value, float) for value in values):
+            lines.append(f"{name}: {values[0]:.3g}, now {values[1]:.3g}")
+    return "\n".join(lines)
