@@ -98,7 +98,15 @@ def test_every_cause_and_trap_has_a_rule():
     assert {cause for cause, _ in TRAPS.values()} <= CAUSES.keys()
 
 
-@pytest.mark.parametrize("name", TRAPS)
+TRIED = {"no activation": "activation", "bounded outputs": "range", "sorted batches": "order"}
+
+
+@pytest.mark.parametrize("name", TRIED)
+def test_a_trap_that_a_trial_shows_is_named(name):
+    assert judge(evidence(0, run(TRIED[name], 0.9))).trap == name
+
+
+@pytest.mark.parametrize("name", TRAPS.keys() - TRIED.keys())
 def test_every_trap_is_named(name):
     stuck = {layer: [0.0 if name == "softmax over one unit" else 1.0] * 3 for layer in LAYERS}
     e = evidence(0.3, traps=(Trap(name, "seen at the end", ("d",)),), gradients=stuck)
@@ -164,6 +172,14 @@ def test_a_uniform_decay_blames_all_layers():
     assert len(judge(even).where) == 8
     one = evidence(0, PATH, delta=(1e-4, 1e-4, 1.0, 1.0), gains={})
     assert judge(one).where == ("c",)
+
+
+def test_layers_that_alone_do_not_mend_it_are_not_all_that_is_named():
+    one = dict(delta=(1e-4, 1e-4, 1.0, 1.0), gains={})
+    alone = evidence(0, PATH, run("place", 0.8), **one)
+    assert judge(alone).where == ("c",)
+    little = evidence(0, PATH, run("place", 0.1), **one)
+    assert judge(little).where == ("c", "a", "b", "d")
 
 
 def test_a_rate_is_advised_in_numbers():
@@ -234,6 +250,7 @@ def test_limits_are_used(name):
 
 
 OTHERS = [
+    evidence(0, PATH, run("place", 0.5), delta=STARVED, gains=dict.fromkeys(LAYERS, 0.01)),
     evidence(0, run("path", 0.5), fresh={"blind": 1.0, "loss": 0.99, "own": 0.5, "words": ""}),
     evidence(0, halves=True, plain={"unmoved": 0.9}),
     evidence(0, delta=STARVED),

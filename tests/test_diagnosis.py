@@ -625,7 +625,7 @@ def trained(model, batches, steps, rate=0.01, every=10):
 
 
 def test_the_watch_warns_of_a_starved_network_once(batches):
-    with pytest.warns(UserWarning, match="at fault .activation × weight scale") as caught:
+    with pytest.warns(UserWarning, match="to the activation and the weights together") as caught:
         watch = trained(deep(nn.Sigmoid), batches, 200)
     assert len(caught) == 1
     assert (watch.diagnosis().verdict, watch.diagnosis().cause) == ("gradient", "activation")

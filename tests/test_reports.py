@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 from vglib.diagnosis import compare, diagnose
+from vglib.diagnosis.changes import is_sorted, shuffled
 
 FEATURES, CLASSES, SIZE = 12, 3, 32
 
@@ -336,6 +337,56 @@ def test_a_sigmoid_before_a_loss_with_its_own():
         return F.binary_cross_entropy_with_logits(model(batch[0])[:, 0], batch[1])
 
     assert said(model, loss, data("yes or no")).trap == "squashed twice"
+
+
+# More traps ---------------------------------------------------------------------------------------
+
+
+def test_layers_without_an_activation():
+    drawn = torch.Generator().manual_seed(2)
+    x = torch.randn(40 * SIZE, 2, generator=drawn)
+    rings = list(zip(x.split(SIZE), (x.norm(dim=1) > 1.2).long().split(SIZE), strict=True))
+    model = nn.Sequential(nn.Linear(2, 16), nn.Linear(16, 16), nn.Linear(16, 2))
+    found = said(model, batches=rings)
+    assert (found.cause, found.trap) == ("activation", "no activation")
+
+
+def test_outputs_that_cannot_reach_the_targets():
+    model = stack(FEATURES, 16, 1, end=[nn.Sigmoid()])
+    beyond = [(x, y * 5) for x, y in data("number")]
+    found = said(model, lambda m, b: F.mse_loss(m(b[0])[:, 0], b[1]), beyond)
+    assert (found.cause, found.trap, found.where) == ("activation", "bounded outputs", ("2",))
+
+
+def test_units_that_start_alike():
+    model = stack(FEATURES, 16, 16, CLASSES)
+    for layer in model[::2]:
+        nn.init.constant_(layer.weight, 0.1)
+    found = said(model)
+    assert found.verdict == "healthy" or found.trap == "equal units"
+
+
+def test_batches_of_one_class_each():
+    x, y = (torch.cat(part) for part in zip(*data(), strict=True))
+    order = y.argsort()
+    batches = list(zip(x[order].split(SIZE), y[order].split(SIZE), strict=True))
+    assert is_sorted(batches)
+    mixed = shuffled(batches)
+    assert not is_sorted(mixed)
+    # The same pairs of inputs and labels, in another order.
+    again = torch.cat([pair[0] for pair in mixed])
+    place = (again[:, None] == x).all(dim=2).int().argmax(dim=1)
+    assert sorted(place.tolist()) == list(range(len(x)))
+    assert torch.equal(torch.cat([pair[1] for pair in mixed]), y[place])
+    found = said(stack(FEATURES, 16, CLASSES), batches=batches)
+    assert "examples shuffled over the batches" in found.evidence["learnt"]
+
+
+def test_labels_that_say_nothing_are_the_data_s_fault_in_several_epochs_too():
+    drawn = torch.Generator().manual_seed(3)
+    noise = [(x, torch.randint(CLASSES, (len(x),), generator=drawn)) for x, _ in data()]
+    found = said(stack(FEATURES, 64, CLASSES), batches=noise * 3)
+    assert (found.verdict, found.cause) == ("other", "data")
 
 
 # The reader's world -------------------------------------------------------------------------------

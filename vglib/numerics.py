@@ -51,7 +51,8 @@ def norms(tensors: list[torch.Tensor]) -> list[float]:
     for members in groups.values():
         chosen = [tensors[i] for i in members]
         try:
-            flat = (torch.stack(chosen) if len(chosen) > 1 else chosen[0][None]).flatten(1)
+            flat = torch.stack(chosen) if len(chosen) > 1 else chosen[0][None]
+            flat = flat.flatten(1) if flat.ndim > 1 else flat[:, None]
         except RuntimeError:  # equal sizes, other shapes
             flat = torch.stack([tensor.flatten() for tensor in chosen])
         wide = torch.float32 if flat.dtype.itemsize < 4 else flat.dtype

@@ -308,7 +308,7 @@ def eager() -> AbstractContextManager:
 
 # The elementwise activation functions, by the names under which torch calls them; those that work
 # in place have a "_" at the end.
-_ACTIVATIONS = {
+ACTIVATIONS = {
     *("sigmoid", "tanh", "hardtanh", "hardsigmoid", "softsign", "softplus", "logsigmoid"),
     *("relu", "relu6", "leaky_relu", "prelu", "elu", "selu", "celu", "gelu", "silu", "mish"),
     *("hardswish", "tanhshrink", "softshrink", "hardshrink"),
@@ -335,7 +335,7 @@ class Activations(TorchFunctionMode):
     def __torch_function__(self, function, types, arguments=(), keywords=None):
         keywords = keywords or {}
         name = getattr(function, "__name__", "").rstrip("_")
-        if self.layer is None or name not in _ACTIVATIONS:
+        if self.layer is None or name not in ACTIVATIONS:
             return function(*arguments, **keywords)
         z = (arguments[0] if arguments else keywords["input"]).detach().clone()
         output = function(*arguments, **keywords)

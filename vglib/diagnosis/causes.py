@@ -39,6 +39,7 @@ class Limits:
     unmoved: float = 0.5  # share of weights that a step in half precision leaves as they were
     many: int = 20  # layers, and
     mild: float = 0.12  # decades lost at each, for which depth is to blame
+    mends: float = 1 / 3  # of what all layers bring, below which the accused ones do not mend it
     odd: float = 1.0  # decades by which a layer's weights stand out
 
 
@@ -94,6 +95,13 @@ TRAPS = {
     "squashed twice": ("saturation", "scores given to the loss as they are, without that layer"),
     "no logarithm": ("data", "log_softmax before nll_loss, or cross_entropy without either"),
     "softmax over one unit": ("saturation", "a sigmoid for one unit, or two units"),
+    "equal units": ("weight scale", "weights drawn at random, as torch does by itself"),
+    "no activation": ("activation", "an activation between layers: without, they are one layer"),
+    "bounded outputs": (
+        "activation",
+        "no activation after the last layer, or targets in its range",
+    ),
+    "sorted batches": ("data", "examples in random order: DataLoader(…, shuffle=True)"),
     "wrong axis": ("data", "examples along the axis that the module expects, as with batch_first"),
     "detached in time": ("detached", "the state passed on without detach, .data or numpy"),
 }
@@ -123,9 +131,10 @@ class Rule:
 
 
 RULES: list[Rule] = []
+Found = dict | None  # fields of a `Finding`
 
 
-def rule(cause: str, *, sure: bool = False):
+def rule(cause: str, *, sure: bool = False) -> Callable:
     """Enter a function of (evidence, limits) into the table; its place is its rank."""
 
     def enter(function):
@@ -174,7 +183,7 @@ def healthy(e: Evidence, limits: Limits = LIMITS) -> str | None:
         return "It learns nearly all there is to learn."
     if fails_on_new_batches(e, limits):
         return None
-    if own > limits.half:
+    if own > limits.half and not impeded(e, limits):
         return "It learns a good part of what there is to learn."
     trapped = any(trap.name in TRAPS for trap in e.traps)
     if own > limits.some and own > limits.enough * e.most and not trapped:
@@ -188,13 +197,25 @@ def is_stuck(e: Evidence) -> bool:
     return bool(last) and all(not size > 0 for sizes in last for size in sizes)
 
 
+def impeded(e: Evidence, limits: Limits) -> bool:
+    """Whether a fault of the path shows, and much more is learnt, in less time, without it."""
+    path = e.path()
+    if not path or not helped(e, "path", limits):
+        return False
+    return path.lost > limits.lost or bool(_saturated(path, limits))
+
+
 def fails_on_new_batches(e: Evidence, limits: Limits) -> bool:
     """Whether what the best trial learns of its own batches is no use for others."""
     if not e.fresh or e.own > limits.half:
         return False
-    new, own = gone(e.fresh["blind"], e.fresh["loss"]), gone(e.blind, e.fresh["own"])
     # Where it learns much less of its own batches than it did of all: that may be luck.
-    return new <= limits.carried and own >= e.most / 4
+    return not carries_over(e, limits) and gone(e.blind, e.fresh["own"]) >= e.most / 4
+
+
+def carries_over(e: Evidence, limits: Limits) -> bool:
+    """Whether the best trial learns anything that holds for other batches."""
+    return gone(e.fresh["blind"], e.fresh["loss"]) > limits.carried
 
 
 def gone(blind: float, loss: float) -> float:
@@ -216,6 +237,8 @@ def hints(e: Evidence, limits: Limits) -> tuple:
 
 def _notes(e):
     said = list(e.notes)
+    if e.varies and e.varies[-1] < 1e-3:
+        said.append("The outputs are nearly the same for all examples.")
     if e.unused:
         said.append(f"Unused: {', '.join(e.unused[:4])}.")
     said += [f"Batch {i}: {why}." for i, why in list(e.bad_batches.items())[:3]]
@@ -238,25 +261,27 @@ def _why_not(e, limits):
 def helped(e: Evidence, kind: str, limits: Limits) -> bool:
     """Whether changes of a kind make it learn nearly as much as any, and more than as it is."""
     gain = e.learnt(e.best(kind)) if e.best(kind) else -math.inf
-    much = gain >= limits.noticed and gain > limits.enough * e.most
+    much = gain >= limits.some and gain > limits.enough * e.most
     return much and e.own <= limits.enough * gain
 
 
 def helpers(e: Evidence, limits: Limits) -> set:
-    return {run.change for run in e.runs[1:] if helped(e, run.change, limits)}
+    return {run.change for run in e.runs[1:] if helped(e, run.change, limits)} - {"place"}
 
 
 def path_may_be(e: Evidence, limits: Limits) -> bool:
-    """Whether no other trial speaks against a fault of the path."""
-    kinds = helpers(e, limits)
-    return "path" in kinds or not kinds
+    """Whether no other trial speaks against a fault of the path, or one that is large is eased."""
+    kinds, path, eased = helpers(e, limits), e.path(), e.learnt(e.best("path"))
+    large = path is not None and path.lost > limits.unconfirmed
+    eased = eased >= limits.noticed and e.own <= limits.enough * eased
+    return "path" in kinds or not kinds or (large and eased)
 
 
 # Sure: however much it learns --------------------------------------------------------------------
 
 
 @rule("detached", sure=True)
-def nothing_to_train(e, limits):
+def nothing_to_train(e: Evidence, limits: Limits) -> Found:
     if not e.trainable:
         return {"reason": "No parameter of the model is trainable."}
     if not e.differentiable:
@@ -267,12 +292,12 @@ def nothing_to_train(e, limits):
 
 
 @rule("detached", sure=True)
-def not_registered(e, limits):
+def not_registered(e: Evidence, limits: Limits) -> Found:
     return _trap(e, "not registered")
 
 
 @rule("detached", sure=True)
-def detached(e, limits):
+def detached(e: Evidence, limits: Limits) -> Found:
     """Modules that decide the loss and whose parameters get no gradient at all."""
     if e.silent and e.own <= limits.learnt:
         return {"reason": "Modules ran whose parameters get no gradient.", "where": e.silent}
@@ -280,18 +305,24 @@ def detached(e, limits):
 
 
 @rule("data", sure=True)
-def broadcast(e, limits):
+def broadcast(e: Evidence, limits: Limits) -> Found:
     return _trap(e, "broadcast", change="trap")
 
 
+@rule("data", sure=True)
+def wrong_axis(e: Evidence, limits: Limits) -> Found:
+    return _trap(e, "wrong axis") if e.own <= limits.learnt else None
+
+
 @rule("detached", sure=True)
-def detached_in_time(e, limits):
-    """At every step, that is: to cut a long sequence into pieces is no fault."""
-    return _trap(e, "detached in time")
+def detached_in_time(e: Evidence, limits: Limits) -> Found:
+    """At every step, and nothing is soon learnt: to cut a sequence into pieces is no fault."""
+    soon = e.learnt(e.as_it_is) > limits.half
+    return None if soon else _trap(e, "detached in time")
 
 
 @rule("data", sure=True)
-def all_alike(e, limits):
+def all_alike(e: Evidence, limits: Limits) -> Found:
     if e.constant and e.own <= limits.learnt:
         return {"reason": "All inputs of a batch are the same to the model."}
     return None
@@ -321,7 +352,7 @@ def slower_helps(e: Evidence, limits: Limits) -> bool:
 
 
 @rule("data")
-def bad_batches(e, limits):
+def bad_batches(e: Evidence, limits: Limits) -> Found:
     """A batch that is at fault by itself: in the untrained model, too, unlike most others."""
     if not e.broken or e.broken["batch"] not in e.bad_batches:
         return None
@@ -332,8 +363,15 @@ def bad_batches(e, limits):
     return None
 
 
+@rule("data")
+def not_for_new_batches(e: Evidence, limits: Limits) -> Found:
+    if e.most >= limits.noticed and fails_on_new_batches(e, limits):
+        return {"reason": "What is learnt does not carry over to new batches."}
+    return None
+
+
 @rule("low precision")
-def finite_in_single_precision(e, limits):
+def finite_in_single_precision(e: Evidence, limits: Limits) -> Found:
     if not e.halves or not e.broken or e.broken["step"] > 0:
         return None
     precise = e.best("low precision")
@@ -346,7 +384,7 @@ def finite_in_single_precision(e, limits):
 
 
 @rule("explosion")
-def gradient_not_finite(e, limits):
+def gradient_not_finite(e: Evidence, limits: Limits) -> Found:
     """A finite loss whose gradient is not, as of √0 or of 0 · log 0."""
     b = e.broken
     if not b or not math.isfinite(b["loss"]) or b["forward"] or not diverges(e, limits):
@@ -364,7 +402,7 @@ def gradient_not_finite(e, limits):
 
 
 @rule("explosion")
-def grows_on_its_way(e, limits):
+def grows_on_its_way(e: Evidence, limits: Limits) -> Found:
     """Divergence, with a gradient that grows from layer to layer or from step to step."""
     if not diverges(e, limits):
         return None
@@ -384,7 +422,7 @@ def grows_on_its_way(e, limits):
     return None
 
 
-def slower_alone(e, limits):
+def slower_alone(e: Evidence, limits: Limits) -> bool:
     """Whether a smaller rate mends it and rescaled weights do not."""
     return slower_helps(e, limits) and "path" not in helpers(e, limits)
 
@@ -395,11 +433,21 @@ def growing(path: Path) -> tuple:
     return tuple(path.names[i + 1] for i in np.flatnonzero(gains > 0.5 * gains.max(initial=0.0)))
 
 
+@rule("low precision")
+def low_precision(e: Evidence, limits: Limits) -> Found:
+    if helped(e, "low precision", limits):
+        return {"reason": "In single precision the same model learns.", "change": "low precision"}
+    if e.halves and e.as_it_is.unmoved > limits.unmoved:
+        share = f"{e.as_it_is.unmoved:.0%} of the weights do not move"
+        return {"reason": f"In half precision {share}.", "change": "low precision"}
+    return None
+
+
 # A gradient that is exactly zero -----------------------------------------------------------------
 
 
 @rule("learning rate")
-def killed_by_its_steps(e, limits):
+def killed_by_its_steps(e: Evidence, limits: Limits) -> Found:
     """All gradients became zero in training, and smaller steps prevent it."""
     alive = any(sizes[0] > 0 for sizes in e.gradients.values())
     if is_stuck(e) and alive and slower_helps(e, limits):
@@ -414,12 +462,12 @@ def killed_by_its_steps(e, limits):
 
 
 @rule("saturation")
-def constant_softmax(e, limits):
+def constant_softmax(e: Evidence, limits: Limits) -> Found:
     return _trap(e, "softmax over one unit") if is_stuck(e) else None
 
 
 @rule("dead units")
-def blocked(e, limits):
+def blocked(e: Evidence, limits: Limits) -> Found:
     """Nothing of the gradient passes a place: dead units, a flat or constant function, a zero."""
     place = _blocked(e)
     if place is None:
@@ -454,7 +502,7 @@ def blocked(e, limits):
 
 def _blocked(e):
     """The path, and the place of the highest layer whose δ is and stays exactly zero; or None."""
-    first, last = e.path(), e.path(-1)
+    first, last = e.path(0), e.path(-1)
     if not first or not last or first.names != last.names:
         return None
     zero = (last.delta == 0) & ((first.delta == 0) | is_stuck(e))
@@ -465,7 +513,7 @@ def _blocked(e):
 
 
 @rule("weight scale")
-def both_factors_zero(e, limits):
+def both_factors_zero(e: Evidence, limits: Limits) -> Found:
     """δ arrives, and yet no parameter gets a gradient: what multiplies it is zero."""
     path = e.path()
     if not (is_stuck(e) and path and path.delta.any()):
@@ -480,47 +528,64 @@ def both_factors_zero(e, limits):
 
 
 @rule("detached")
-def not_in_the_optimizer(e, limits):
+def not_in_the_optimizer(e: Evidence, limits: Limits) -> Found:
     return _trap(e, "not in the optimizer")
 
 
 @rule("saturation")
-def squashed_twice(e, limits):
+def squashed_twice(e: Evidence, limits: Limits) -> Found:
     return _trap(e, "squashed twice", change="trap")
 
 
 @rule("data")
-def no_logarithm(e, limits):
+def no_logarithm(e: Evidence, limits: Limits) -> Found:
     return _trap(e, "no logarithm", change="trap")
 
 
+@rule("weight scale")
+def equal_units(e: Evidence, limits: Limits) -> Found:
+    return _trap(e, "equal units", change="path")
+
+
 @rule("data")
-def wrong_axis(e, limits):
-    return _trap(e, "wrong axis")
+def sorted_batches(e: Evidence, limits: Limits) -> Found:
+    if helped(e, "order", limits):
+        reason = "Each batch is of one class, or nearly; with the examples mixed it learns."
+        return {"trap": "sorted batches", "reason": reason, "change": "order"}
+    return None
+
+
+@rule("activation")
+def no_activation(e: Evidence, limits: Limits) -> Found:
+    if helped(e, "activation", limits):
+        reason = "No activation runs between the layers, and with one it learns."
+        where = e.layers[:-1]
+        return {"trap": "no activation", "reason": reason, "where": where, "change": "activation"}
+    return None
+
+
+@rule("activation")
+def bounded_outputs(e: Evidence, limits: Limits) -> Found:
+    if helped(e, "range", limits):
+        name = e.activations[e.layers[-1]]
+        reason = f"Outputs end at the bounds of {name}; without it the model learns."
+        where = e.layers[-1:]
+        return {"trap": "bounded outputs", "reason": reason, "where": where, "change": "range"}
+    return None
 
 
 # What a trial mended -----------------------------------------------------------------------------
 
 
-@rule("low precision")
-def low_precision(e, limits):
-    if helped(e, "low precision", limits):
-        return {"reason": "In single precision the same model learns.", "change": "low precision"}
-    if e.halves and e.as_it_is.unmoved > limits.unmoved:
-        share = f"{e.as_it_is.unmoved:.0%} of the weights do not move"
-        return {"reason": f"In half precision {share}.", "change": "low precision"}
-    return None
-
-
 @rule("weight decay")
-def weight_decay(e, limits):
+def weight_decay(e: Evidence, limits: Limits) -> Found:
     if helped(e, "weight decay", limits):
         return {"reason": "Weights decay faster than they learn.", "change": "weight decay"}
     return None
 
 
 @rule("optimizer epsilon")
-def epsilon(e, limits):
+def epsilon(e: Evidence, limits: Limits) -> Found:
     # A vanished gradient falls below ε as well: then ε is no more than a symptom.
     path = e.path()
     vanished = helped(e, "path", limits) and path and path.lost > limits.lost
@@ -531,7 +596,7 @@ def epsilon(e, limits):
 
 
 @rule("data")
-def far_from_unit_size(e, limits):
+def far_from_unit_size(e: Evidence, limits: Limits) -> Found:
     if helped(e, "data", limits):
         return {"reason": _far(e), "change": "data"}
     return None
@@ -546,40 +611,35 @@ def _far(e):
     return f"Far from unit size: {', '.join(far)}." if far else "Inputs are far from unit size."
 
 
-@rule("data")
-def not_for_new_batches(e, limits):
-    if e.most >= limits.noticed and fails_on_new_batches(e, limits):
-        return {"reason": "What is learnt does not carry over to new batches."}
-    return None
-
-
 # The path ----------------------------------------------------------------------------------------
 
 
 @rule("saturation")
-def saturated(e, limits):
-    """Most activations are saturated, or the one that loses most of the gradient."""
+def saturated(e: Evidence, limits: Limits) -> Found:
     path = e.path()
-    if not path or not path_may_be(e, limits):
-        return None
+    names = _saturated(path, limits) if path and path_may_be(e, limits) else ()
+    reason = "Most activations are saturated, where their slope is close to zero."
+    return {"reason": reason, "where": names, "change": "path"} if names else None
+
+
+def _saturated(path, limits):
+    """The saturated layers, if they are most, or where most of the gradient is lost."""
     full = path.squashes & (path.saturated > limits.full)
     worst = full[:-1] & (path.drops > limits.lost)
     if full.sum() > path.squashes.sum() / 2 or (path.lost > limits.lost and worst.any()):
-        reason = "Most activations are saturated, where their slope is close to zero."
-        names = tuple(name for name, is_full in zip(path.names, full, strict=True) if is_full)
-        return {"reason": reason, "where": names, "change": "path"}
-    return None
+        return tuple(name for name, is_full in zip(path.names, full, strict=True) if is_full)
+    return ()
 
 
 @rule("saturation")
-def peaked(e, limits):
+def peaked(e: Evidence, limits: Limits) -> Found:
     if e.peaked and path_may_be(e, limits):
         return {"reason": "A softmax is saturated.", "where": e.peaked, "change": "path"}
     return None
 
 
 @rule("explosion")
-def grows(e, limits):
+def grows(e: Evidence, limits: Limits) -> Found:
     path = e.path()
     if max(e.by_lag.values(), default=0.0) > limits.exploded:
         grown = max(e.by_lag.values())
@@ -592,7 +652,7 @@ def grows(e, limits):
 
 
 @rule("learning rate")
-def makes_it_worse(e, limits):
+def makes_it_worse(e: Evidence, limits: Limits) -> Found:
     if helpers(e, limits) or not diverges(e, limits):
         return None
     slower = e.best("learning rate")
@@ -603,10 +663,11 @@ def makes_it_worse(e, limits):
 
 
 @rule("weight scale")
-def vanishes(e, limits):
+def vanishes(e: Evidence, limits: Limits) -> Found:
     """What is lost on the way, to slopes, weights or mere depth."""
     path, kinds = e.path(), helpers(e, limits)
-    needed = limits.lost if kinds else limits.unconfirmed
+    deep = path is not None and len(path.names) >= limits.many and e.own < limits.noticed
+    needed = limits.lost if kinds or deep else limits.unconfirmed
     if not path or not path_may_be(e, limits) or path.lost <= needed:
         return None
     cause, names = fault(path, e.gains, limits)
@@ -614,6 +675,10 @@ def vanishes(e, limits):
     lost = f"On its way to the first layer the gradient loses {path.lost:.1f} decades{to}."
     if path.delta[0] == 0:
         lost = "Nothing of the gradient arrives at the first layer."
+    whole, part = e.best("path"), e.best("place")
+    if whole and part and e.learnt(part) < limits.mends * e.learnt(whole):
+        # What was tried: these layers alone do not mend it.
+        names = tuple(dict.fromkeys((*names, *path.names)))
     return {"cause": cause, "reason": lost, "where": names, "change": "path"}
 
 
@@ -643,7 +708,7 @@ def fault(path: Path, gains: dict, limits: Limits) -> tuple[str, tuple]:
 
 
 @rule("forget gate")
-def forgets(e, limits):
+def forgets(e: Evidence, limits: Limits) -> Found:
     """What is lost over time."""
     kinds = helpers(e, limits)
     # Rescaling reaches the layers of a cell that is written out.
@@ -671,7 +736,7 @@ def lags(e: Evidence, limits: Limits, sign: int) -> range:
 
 
 @rule("saturation")
-def flat_loss(e, limits):
+def flat_loss(e: Evidence, limits: Limits) -> Found:
     if e.flat_loss and e.way is None:
         return {"reason": "An activation in the loss itself is saturated."}
     return None
@@ -681,7 +746,7 @@ def flat_loss(e, limits):
 
 
 @rule("learning rate")
-def rate(e, limits):
+def rate(e: Evidence, limits: Limits) -> Found:
     if helped(e, "learning rate", limits):
         return _rate(e, limits, "The gradient gets through; the steps are of the wrong size.")
     return None
@@ -698,7 +763,7 @@ def _rate(e, limits, reason):
 
 
 @rule("weight scale")
-def rescaled(e, limits):
+def rescaled(e: Evidence, limits: Limits) -> Found:
     """Weights that stand out where the path as a whole is open, or many layers."""
     if not helped(e, "path", limits):
         return None
@@ -717,18 +782,19 @@ def rescaled(e, limits):
 
 
 @rule("forget gate")
-def memory(e, limits):
+def memory(e: Evidence, limits: Limits) -> Found:
     return _memory(e, limits) if helped(e, "memory", limits) and e.by_lag else None
 
 
 @rule("data")
-def by_heart(e, limits):
-    if e.by_heart and e.by_heart["learnt"] > limits.half and fails_on_new_batches(e, limits):
+def by_heart(e: Evidence, limits: Limits) -> Found:
+    known = e.by_heart and e.by_heart["learnt"] > limits.half
+    if known and e.fresh and not carries_over(e, limits):
         return {"reason": "One batch can be learnt by heart, and that helps with no other."}
     return None
 
 
 @rule("data")
-def unscaled(e, limits):
+def unscaled(e: Evidence, limits: Limits) -> Found:
     far = any(part["float"] and part["far"] for part in e.parts.values())
     return {"reason": _far(e)} if far or e.unscaled else None

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
+from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
@@ -12,9 +13,24 @@ from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_flatten_with_path, tree_map, tree_unflatten
 
+from vglib.diagnosis.causes import LIMITS, fault
 from vglib.diagnosis.evidence import Evidence
-from vglib.diagnosis.look import DIFFERENCES, FITS, HALVES, OWN, Outermost, odd_matrices, origin
+from vglib.diagnosis.look import (
+    DIFFERENCES,
+    FITS,
+    HALVES,
+    OWN,
+    Outermost,
+    examples,
+    odd_matrices,
+    origin,
+    parts_of,
+)
 from vglib.layers import layers, multiplies, units
+from vglib.trace import ACTIVATIONS
+
+if TYPE_CHECKING:
+    from vglib.diagnosis.experiments import Lab
 
 UPDATES = (1e-2, 1e-3)  # relative steps that new learning rates aim at
 DEEP = 10  # layers, from which on batch norm is tried
@@ -39,7 +55,7 @@ class Change:
     own: bool = False
 
 
-def changes(lab, evidence: Evidence) -> Iterator[Change]:
+def changes(lab: "Lab", evidence: Evidence) -> Iterator[Change]:
     """All that is worth a trial for this model, with what was seen of it so far."""
     groups, plain = lab.groups, evidence.as_it_is
     if {p.dtype for p in lab.model.parameters()} & HALVES:
@@ -63,12 +79,26 @@ def changes(lab, evidence: Evidence) -> Iterator[Change]:
     if names & REPAIRED.keys():
         words = " and ".join(REPAIRED[name] for name in sorted(names & REPAIRED.keys()))
         yield Change("trap", words, around=Repair, own=True)
+    if is_sorted(lab.batches):
+        yield Change("order", "examples shuffled over the batches", batches=shuffled, own=True)
+    if not evidence.activations and not evidence.lags and len(evidence.layers) > 1:
+        yield Change("activation", "a ReLU after each layer but the last", bend)
+    whole = not hasattr(lab.model, "vglib_layers")  # whose read-out is none of its layers
+    if whole and evidence.layers and evidence.activations.get(evidence.layers[-1]):
+        words = f"no {evidence.activations[evidence.layers[-1]]} after the last layer"
+        end = OpenEnd()
+        yield Change("range", words, end.listen, around=lambda: end)
     if 0 < plain.update < math.inf:
         for aim in UPDATES:
             factor = aim / plain.update
             words = f"a learning rate {readable(factor)} times as high"
             yield Change("learning rate", words, factor=factor)
     yield Change("path", "weights rescaled layer by layer", rescale)
+    if (path := evidence.path()) and path.lost > LIMITS.lost:
+        places = fault(path, evidence.gains, LIMITS)[1]
+        if len(places) < len(path.names):
+            words = f"weights rescaled at {', '.join(places[:3])}{' …' * (len(places) > 3)} alone"
+            yield Change("place", words, partial(rescale, only=places))
     if len(evidence.layers) >= DEEP:
         yield Change("path", "batch norm after each layer", normalise)
     if evidence.lags:
@@ -157,6 +187,38 @@ def rescaled_parts(names: list, batches: list) -> list:
     return [_mapped(scaled, batch) for batch in batches]
 
 
+def labels(batches: list) -> list:
+    """The whole numbers, one for each example, that batches have; empty without."""
+    for place, leaf in enumerate(parts_of(batches[0]).values()):
+        if leaf.ndim == 1 and not leaf.is_floating_point() and len(leaf) == examples(batches[0]):
+            return [list(parts_of(batch).values())[place] for batch in batches]
+    return []
+
+
+def is_sorted(batches: list) -> bool:
+    """Whether batches are of one class each, or nearly, of several that there are."""
+    found = labels(batches)
+    if len(found) < 4 or min(map(len, found)) < 8:
+        return False
+    own = sum(len(one.unique()) for one in found) / len(found)
+    return own <= 0.5 * len(torch.cat(found).unique()) and own < 2
+
+
+def shuffled(batches: list) -> list:
+    """The same examples in another order, over all batches of the first one's size."""
+    same = [parts_of(batch) for batch in batches]
+    same = [p for p in same if all(p[n].shape == t.shape for n, t in same[0].items())]
+    count, size = len(same), examples(batches[0])
+    order = torch.randperm(count * size, generator=torch.Generator().manual_seed(0))
+
+    def mixed(i, name, leaf):
+        if not isinstance(leaf, torch.Tensor) or not leaf.ndim or len(leaf) != size:
+            return leaf
+        return torch.cat([p[name] for p in same])[order[i * size : (i + 1) * size]]
+
+    return [_mapped(partial(mixed, i), batches[0]) for i in range(count)]
+
+
 def _part(batch, name):
     return next(
         leaf for path, leaf in tree_flatten_with_path(batch)[0] if "".join(map(str, path)) == name
@@ -171,17 +233,18 @@ def _mapped(function, batch):
 # Of the model ------------------------------------------------------------------------------------
 
 
-def rescale(lab, model: nn.Module) -> None:
+def rescale(lab: "Lab", model: nn.Module, only: tuple = ()) -> None:
     """Give Linear and Conv layers outputs of RMS 1 on the first batch, one after another.
 
     After Mishkin and Matas (2016), but the weights keep their directions. Where the mean over
     examples outweighs the rest, as behind sigmoids or with all units off, the bias takes it away.
     The read-out stays as it is; layers that run several times are set at their first run. Other
-    matrices far from unit size are brought to it.
+    matrices far from unit size are brought to it. ``only``: no other layers.
     """
     with torch.no_grad():
-        for p, size in [pair for pairs in odd_matrices(model).values() for pair in pairs]:
-            p /= size
+        for name, pairs in odd_matrices(model).items():
+            for p, size in pairs if not only or name in only else ():
+                p /= size
     done, handles = set(), []
 
     @torch.no_grad()
@@ -199,6 +262,11 @@ def rescale(lab, model: nn.Module) -> None:
         bias = getattr(module, "bias", None)
         if bias is None or mean.square().mean() < 3 * rest.square().mean():
             mean, rest = torch.zeros_like(mean), z
+        else:  # without the bias, whose digits would hide what the weights do
+            bias.zero_()
+            z = module.forward(*arguments)
+            mean = z.mean(dim=other, keepdim=True)
+            rest = z - mean
         size = float(rest.square().mean() ** 0.5)
         if not 0 < size < math.inf:
             return None
@@ -211,7 +279,7 @@ def rescale(lab, model: nn.Module) -> None:
             return (rest / size).requires_grad_().clone()
 
     for name, module in _below_the_top(lab, model):
-        if module.weight.requires_grad:
+        if module.weight.requires_grad and (not only or name in only):
             handles.append(module.register_forward_hook(partial(hook, name)))
     try:
         lab.loss_fn(model, lab.batches[0])
@@ -226,7 +294,39 @@ def _below_the_top(lab, model):
     return [(n, found[n]) for n in lab.layers[:-1] if n in found and multiplies(found[n])]
 
 
-def normalise(lab, model: nn.Module) -> None:
+def bend(lab: "Lab", model: nn.Module) -> None:
+    """A ReLU after each Linear and Conv layer but the last."""
+    for _, module in _below_the_top(lab, model):
+        module.register_forward_hook(lambda module, arguments, z: z.relu())
+
+
+class OpenEnd(TorchFunctionMode):
+    """While active, the activation after the last layer of a copy does nothing."""
+
+    def __init__(self):
+        super().__init__()
+        self._next = False
+
+    def listen(self, lab: "Lab", model: nn.Module) -> None:
+        """Learn from a copy when its last layer has run, inside the model."""
+        layers(model)[lab.layers[-1]].register_forward_hook(self._after(True))
+        model.register_forward_hook(self._after(False))
+
+    def _after(self, is_next):
+        def hook(*given):
+            self._next = is_next
+
+        return hook
+
+    def __torch_function__(self, function, types, arguments=(), keywords=None):
+        name = getattr(function, "__name__", "").rstrip("_")
+        if self._next and name in ACTIVATIONS:
+            self._next = False
+            return [*arguments, *(keywords or {}).values()][0]
+        return function(*arguments, **keywords or {})
+
+
+def normalise(lab: "Lab", model: nn.Module) -> None:
     """Batch normalisation without parameters after each Linear and Conv layer but the last."""
 
     def hook(module, arguments, z):
@@ -239,7 +339,7 @@ def normalise(lab, model: nn.Module) -> None:
 
 
 @torch.no_grad()
-def open_memory(longest: int, chrono: bool, lab, model: nn.Module) -> None:
+def open_memory(longest: int, chrono: bool, lab: "Lab", model: nn.Module) -> None:
     """Orthogonal recurrent matrices; gates that forget within ``longest`` steps.
 
     With ``chrono``, each unit within a time of its own (Tallec and Ollivier 2018), and input gates
@@ -263,7 +363,7 @@ def open_memory(longest: int, chrono: bool, lab, model: nn.Module) -> None:
                     p[:size] = -drawn if name.startswith("bias_ih") else 0
 
 
-def standardise(lab, model: nn.Module) -> None:
+def standardise(lab: "Lab", model: nn.Module) -> None:
     """Inputs of mean 0 and variance 1 over the examples of a batch, entry by entry."""
 
     def scaled(leaf):
@@ -276,7 +376,7 @@ def standardise(lab, model: nn.Module) -> None:
     _before_forward(model, scaled)
 
 
-def in_single_precision(lab, model: nn.Module) -> None:
+def in_single_precision(lab: "Lab", model: nn.Module) -> None:
     """Weights in float32, and inputs of half precision with them."""
 
     def widened(leaf):

@@ -61,9 +61,10 @@ class Evidence:
     share of one batch that can be learnt.
 
     ``layers`` in the order in which they ran, ``samples``: at some steps, by row of `trace.ROWS`, a
-    number for each layer; ``entries``: numbers in its outputs; ``gains``: by how much its weights
-    scale the norm of a random gradient; ``activations`` after it, and whether they ``squash``, that
-    is, are flat on both sides.
+    number for each layer; ``varies``: the share of the last layer's output that differs between
+    examples, at all but the first; ``entries``: numbers in outputs; ``gains``: by how much a
+    layer's weights scale the norm of a random gradient; ``activations`` after it, and whether they
+    ``squash``, that is, are flat on both sides.
 
     ``gradients``: of each module's own parameters, the norm at the steps ``looks``; NaN for none.
     ``silent``: modules that ran and whose parameters never get a gradient; ``unused``: those that
@@ -86,6 +87,7 @@ class Evidence:
     layers: tuple = ()
     steps: tuple = ()
     samples: tuple = ()
+    varies: tuple = ()
     entries: dict = field(default_factory=dict)
     gains: dict = field(default_factory=dict)
     activations: dict = field(default_factory=dict)
@@ -213,8 +215,17 @@ class Evidence:
 
     # The path. --------------------------------------------------------------------------------
 
-    def path(self, sample: int = 0) -> "Path | None":
-        """The gradient's way through the layers at one of ``samples``; None without a chain."""
+    def path(self, sample: int | None = None) -> "Path | None":
+        """The gradient's way through the layers at one of ``samples``; None without a chain.
+
+        The first where anything arrives at the bottom, unless one is given: a read-out of zeros, or
+        a branch, lets nothing through at the first step, and is no fault.
+        """
+        if sample is None:
+            every = [self.path(i) for i in range(len(self.samples))]
+            return next((path for path in every if path and path.delta[0] > 0), None) or self.path(
+                0
+            )
         if not -len(self.samples) <= sample < len(self.samples):
             return None
         rows = self.samples[sample]

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,7 +22,7 @@ from vglib.diagnosis.evidence import LONGER, STEPS, Evidence, Run, Trap
 from vglib.diagnosis.look import UNIT, look, parts_of
 from vglib.layers import layers
 from vglib.numerics import norm, norms, rms
-from vglib.trace import ROWS, Trace, as_found, eager
+from vglib.trace import ROWS, Trace, as_found, aside, eager
 
 JUDGED = 8  # batches over which the loss is averaged at the end
 LOOKS = (0, 1, 2, 5, 10, 20, 33, 50, 66, 80, 99)  # steps at which all gradients are kept
@@ -73,8 +74,9 @@ class Lab:
         self.model = usage.own_copy(model, loss_fn, self.batches[0])
         self.loss_fn = usage.explained(loss_fn, self.batches)
         self.optimizer, self.seed, self.deadline = optimizer, seed, deadline
-        steps = usage.Steps(optimizer, self.model)
-        self.groups, self.held = steps.groups, steps.held
+        self.trainable = any(p.requires_grad for p in self.model.parameters())
+        steps = usage.Steps(optimizer, self.model) if self.trainable else None
+        self.groups, self.held = (steps.groups, steps.held) if steps else ([], set())
         self.layers = ()
 
     def missing(self) -> list[str]:
@@ -85,7 +87,15 @@ class Lab:
             if any(p.requires_grad and id(p) not in self.held for p in module.parameters(False))
         ]
 
-    def run(self, change=None, *, steps=STEPS, batches=None, judged=None, watch=None) -> Run:
+    def run(
+        self,
+        change: Change | None = None,
+        *,
+        steps: int = STEPS,
+        batches: list | None = None,
+        judged: list | None = None,
+        watch: "Look | None" = None,
+    ) -> Run:
         """Train a copy for ``steps`` steps, over the lab's batches or others, and judge it."""
         change, batches = change or Change("", "as it is"), batches or self.batches
         if change.batches:
@@ -94,7 +104,7 @@ class Lab:
         start_again(self.seed)
         if change.model:
             change.model(self, model)
-        trainer = usage.Steps(self.optimizer, model)
+        trainer = usage.Steps(self.optimizer, model, len(batches))
         for group in trainer.groups:
             if change.group:
                 change.group(group)
@@ -148,11 +158,11 @@ class Lab:
     def _judge(self, model, batches, change=None):
         """Mean loss over some batches, as they are and with each part dealt out to others."""
         around = change.around if change else nullcontext
-        chosen, dealt = batches[:JUDGED], {}
+        chosen, dealt = batches[:: max(1, len(batches) // JUDGED)][:JUDGED], {}
         loss = self._mean(model, chosen, around)
         for part in list(parts_of(chosen[0]))[:PARTS]:
             try:
-                dealt[part] = self._mean(model, [*deal(batches, part, JUDGED)], around)
+                dealt[part] = self._mean(model, [*deal(chosen, part, JUDGED)], around)
             except usage.Unusable:  # parts that fit no other example
                 continue
         for place in self._places(model):
@@ -201,7 +211,7 @@ class Lab:
         examples alike.
         """
         model, found = copy.deepcopy(self.model), []
-        some, places = self.batches[:2], self._places(model)
+        some, places = self.batches[:: max(1, len(self.batches) // 2)][:2], self._places(model)
 
         def differs(changes, changed, batches):
             with self._at(model, changes):
@@ -213,7 +223,7 @@ class Lab:
         shaken = dict.fromkeys(places, _shaken)
         for part in list(parts_of(some[0]))[:PARTS]:
             with suppress(usage.Unusable):  # parts that fit no other example
-                if differs(shaken, shaken, [*deal(self.batches, part, len(some))]):
+                if differs(shaken, shaken, [*deal(some, part, len(some))]):
                     found.append(part)
         for place in places:
             if differs({place: _shaken}, {place: lambda leaf: _dealt(_shaken(leaf))}, some):
@@ -281,6 +291,34 @@ def deal(batches: list, part: str, count: int) -> Iterator:
         yield tree_unflatten(leaves, shape)
 
 
+def without(batches: list, others: list) -> list:
+    """Batches without the examples that ``others`` have as well, as those of another epoch."""
+    seen = {row for batch in others for row in _rows(batch)}
+    kept = []
+    for batch in batches:
+        rows = _rows(batch)
+        new = [i for i, row in enumerate(rows) if row not in seen]
+        if len(new) == len(rows):
+            kept.append(batch)
+        elif len(new) > 1:
+            kept.append(tree_map(partial(_chosen, new, len(rows)), batch))
+    return kept
+
+
+def _rows(batch):
+    """Something to tell each example of a batch by; empty where parts have unlike lengths."""
+    parts = [t.detach().cpu() for t in parts_of(batch).values() if t.ndim]
+    if not parts or len({len(t) for t in parts}) > 1:
+        return []
+    flat = [t.double().flatten(1) if t.ndim > 1 else t[:, None] for t in parts]
+    return list(zip(*([row.numpy().tobytes() for row in t] for t in flat), strict=True))
+
+
+def _chosen(rows, count, leaf):
+    there = isinstance(leaf, torch.Tensor) and leaf.ndim and len(leaf) == count
+    return leaf[torch.tensor(rows, device=leaf.device)] if there else leaf
+
+
 def _dealt(leaf):
     there = isinstance(leaf, torch.Tensor) and leaf.ndim and len(leaf) > 1
     return leaf.roll(1, dims=0) if there else leaf
@@ -312,16 +350,17 @@ def _moved(model, before):
     return moved / size if size > 0 else 0.0, stayed / max(sum(p.numel() for p, _ in pairs), 1)
 
 
-class Watch:
+class Look:
     """Looks at the gradients of a run as it goes: at every step for what is not finite."""
 
     def __init__(self, order):
         self.order = order  # of layers, as they ran
         self.samples, self.gradients, self.broken = {}, {}, None
+        self.varies = []  # how much the outputs of the last layer differ between examples
         self._trace = None
 
     @contextmanager
-    def around(self, model, step):
+    def around(self, model: nn.Module, step: int) -> Iterator[None]:
         """Around the forward pass of a step."""
         if step not in TRACED:
             yield
@@ -336,12 +375,13 @@ class Watch:
             self._trace.stop()
             raise
 
-    def after(self, model, step, loss, batches, lab):
+    def after(self, model: nn.Module, step: int, loss: float, batches: list, lab: Lab) -> None:
         """After the backward pass of a step."""
         if step in TRACED and self._trace:
             rows, names = self._trace.sample(), list(self._trace.layers)
             at = [names.index(name) for name in self.order]
             self.samples[step] = {what: rows[i, at].tolist() for i, what in enumerate(ROWS)}
+            self.varies += [_varies(call.value) for call in self._trace.calls[-1:]]
             self._trace.calls = []
         parameters = [(n, p) for n, p in model.named_parameters() if p.requires_grad]
         there = [(n, p.grad) for n, p in parameters if p.grad is not None]
@@ -377,7 +417,15 @@ class Watch:
         return found
 
 
-def where_it_breaks(lab: Lab, model: nn.Module, batch) -> dict:
+def _varies(output):
+    """The share of an output's size that differs between examples; 1 for a single one."""
+    if not output.ndim or len(output) < 2:
+        return 1.0
+    wide = output.detach().double()
+    return rms(wide - wide.mean(dim=0)) / max(rms(wide), 1e-300)
+
+
+def where_it_breaks(lab: Lab, model: nn.Module, batch: Any) -> dict:
     """The first layer whose output is not finite, or from the loss down, whose δ is not."""
     trace = Trace(model)
     try:
@@ -399,8 +447,7 @@ def gather(lab: Lab, progress: Callable = lambda words: None) -> Evidence:
     notes = []
     if not lab.model.training:
         notes.append("The model is in eval() mode, and was trained so.")
-    trainable = any(p.requires_grad for p in lab.model.parameters())
-    if not trainable:
+    if not lab.trainable:
         return Evidence(trainable=False, notes=tuple(notes))
     progress("a first look")
     graph = []
@@ -416,12 +463,17 @@ def gather(lab: Lab, progress: Callable = lambda words: None) -> Evidence:
     except _NoGraph:
         return Evidence(differentiable=False, notes=tuple(notes))
     lab.layers = seen["layers"]
+    with aside(seen["outside"]):  # what is not the model's, such as a GAN's other network
+        return _measured(lab, seen, notes, progress)
+
+
+def _measured(lab, seen, notes, progress):
     traps, missing = list(seen["traps"]), lab.missing()
     if missing:
         saw = f"no optimizer holds the parameters of {', '.join(missing[:4])}"
         traps.append(Trap("not in the optimizer", saw, tuple(missing)))
     loss, dealt = lab._judge(copy.deepcopy(lab.model), lab.batches)
-    watch = Watch(seen["layers"])
+    watch = Look(seen["layers"])
     progress("as it is")
     plain = lab.run(watch=watch)
     steps = (0, *sorted(watch.samples))
@@ -437,6 +489,7 @@ def gather(lab: Lab, progress: Callable = lambda words: None) -> Evidence:
         steps=steps,
         samples=(seen["sample"], *(watch.samples[step] for step in steps[1:])),
         looks=tuple(sorted(watch.gradients)),
+        varies=tuple(watch.varies),
         gradients=gradients,
         broken=watch.broken,
         bad_batches=lab.bad_batches() if watch.broken or not math.isfinite(loss) else {},
@@ -504,7 +557,7 @@ def _longer(lab, evidence, progress):
     evidence = replace(evidence, longer=tuple(longer))
     best = evidence.best()
     if evidence.most >= NOTICED and evidence.own < HALF and evidence.by_batch:
-        evidence = replace(evidence, fresh=_on_new_batches(lab, best, evidence.way))
+        evidence = replace(evidence, fresh=_on_new_batches(lab, best))
     if evidence.most < NOTICED:
         progress("one batch by heart")
         rates = {run.words for run in evidence.runs if run.change == "learning rate"}
@@ -515,11 +568,11 @@ def _longer(lab, evidence, progress):
         heart = max(map(evidence.learnt, runs))
         evidence = replace(evidence, by_heart={"learnt": heart})
         if heart > HALF and evidence.by_batch:
-            evidence = replace(evidence, fresh=_on_new_batches(lab, best, evidence.way))
+            evidence = replace(evidence, fresh=_on_new_batches(lab, best))
     return evidence
 
 
-def _on_new_batches(lab, best, way):
+def _on_new_batches(lab, best):
     """What the best trial learns of nine tenths of the batches, and about the rest."""
     held_out = -(-len(lab.batches) // 10)
     if len(lab.batches) < 4:
@@ -527,15 +580,14 @@ def _on_new_batches(lab, best, way):
     change = lab.tried.get(best.words)
     if change and change.batches:
         return None
-    trial = lab.run(
-        change,
-        steps=best.steps,
-        batches=lab.batches[:-held_out],
-        judged=lab.batches[-held_out:],
-    )
+    judged = lab.batches[-held_out:]
+    others = without(lab.batches[:-held_out], judged)
+    if not others:
+        return None
+    trial = lab.run(change, steps=best.steps, batches=others, judged=judged)
     return {
         "loss": trial.loss,
-        "blind": trial.dealt.get(way, math.nan),
+        "blind": min(trial.dealt.values(), default=math.nan),
         "own": float(np.median(trial.losses[-10:])),
         "words": best.words,
     }

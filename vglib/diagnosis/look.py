@@ -43,10 +43,10 @@ def parts_of(batch: Any) -> dict[str, torch.Tensor]:
 
 
 def examples(batch: Any) -> int:
-    """How many examples a batch has: the length of most of its tensors, or of the simplest."""
-    tensors = sorted((t for t in parts_of(batch).values() if t.ndim), key=lambda t: t.ndim)
-    lengths = [len(t) for t in tensors]
-    return max(lengths, key=lengths.count, default=0)
+    """How many examples a batch has: the length of a part with a number for each; or 0."""
+    parts = parts_of(batch).values()
+    single = [len(t) for t in parts if t.ndim and t.numel() == len(t)]
+    return single[0] if single else 0
 
 
 class Outermost:
@@ -97,6 +97,7 @@ def look(model: nn.Module, loss_fn: Callable, batch: Any, check: Callable) -> di
             by_input = lag_of_input(model, loss_fn, batch)
             eye.steps, lags = len(by_input), {"": by_input} if by_input else {}
         rows = trace.sample()
+    own = {id(p) for p in model.parameters()}
     order = list(dict.fromkeys(call.name for call in trace.calls))
     at = [list(trace.layers).index(name) for name in order]
     squash = trace.activations.squash
@@ -113,13 +114,14 @@ def look(model: nn.Module, loss_fn: Callable, batch: Any, check: Callable) -> di
         "gated": tuple(name for name in lags if eye.has_gates(name)),
         "squashed": tuple(name for name in lags if eye.is_squashed(name)),
         "ran": eye.ran,
+        "outside": [leaf for key, leaf in eye.leaves.items() if key not in own],
         "peaked": tuple(eye.peaked),
         "flat_loss": eye.flat_loss,
         "constant": bool(eye.varied) and not any(eye.varied),
         "unscaled": any(eye.unscaled),
         "inputs": eye.inputs,
         "odd": tuple(odd_matrices(model)),
-        "traps": (*eye.traps.values(), *unregistered(model, eye.leaves)),
+        "traps": (*eye.traps.values(), *unregistered(model, eye.leaves), *equal_units(trace)),
     }
 
 
@@ -133,7 +135,7 @@ class _Eye(TorchFunctionMode):
         self.ran, self.traps, self.inputs = set(), {}, set()
         self.varied, self.unscaled = [], []
         self.peaked, self.flat_loss, self.calls = [], False, Counter()
-        self.last, self.leaves = "", set()
+        self.last, self.leaves = "", {}
         self.written, self.steps = {}, 0
         self.states = {}  # name: what the last call of a layer gave, to see what it is given next
         self._parts = {t.untyped_storage().data_ptr(): n for n, t in parts_of(batch).items()}
@@ -151,7 +153,7 @@ class _Eye(TorchFunctionMode):
     def before_backward(self, check, loss):
         """What the loss depends on, and what needs the graph: gradients by lag."""
         check(loss, self)
-        self.leaves = {id(t) for t in leaves(loss)}
+        self.leaves = {id(t): t for t in leaves(loss)}
         try:
             for name, runs in self.outputs.items():
                 if len(runs) >= REPEATED and not isinstance(self.layers[name], nn.RNNBase):
@@ -367,7 +369,7 @@ def origin(tensor: torch.Tensor) -> str:
     return ""
 
 
-def unregistered(model: nn.Module, used: set) -> list[Trap]:
+def unregistered(model: nn.Module, used: dict) -> list[Trap]:
     """Modules and parameters that a model keeps in lists and dicts, where torch does not look.
 
     ``used``: ids of what the loss depends on.
@@ -387,6 +389,18 @@ def unregistered(model: nn.Module, used: set) -> list[Trap]:
 
 
 _OF_TORCH = set(vars(nn.Module()))
+
+
+def equal_units(trace: Trace) -> list[Trap]:
+    """Layers whose units all start with the same weights, and so stay the same."""
+    found = []
+    for name, module in trace.layers.items():
+        weight = module.weight.detach() if multiplies(module) else None
+        if weight is not None and len(weight) > 1 and bool(weight.any()):
+            if bool((weight == weight[:1]).all()):
+                found.append(name)
+    saw = "all units of a layer start with the same weights, and so learn the same"
+    return [Trap("equal units", saw, tuple(found))] if found else []
 
 
 def _parameters_in(value, depth=3):

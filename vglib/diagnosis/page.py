@@ -2,11 +2,15 @@
 
 import math
 from html import escape
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from vglib.diagnosis.causes import LIMITS
 from vglib.numerics import log10
+
+if TYPE_CHECKING:
+    from vglib.diagnosis.report import Diagnosis
 
 WIDTH, HEIGHT, LEFT, BOTTOM = 460, 190, 46, 24
 COLOURS = ("#3b5b92", "#b5482e", "#4f7d4a", "#8a5a9e", "#9a7b1f", "#4b8a99", "#777777")
@@ -27,7 +31,7 @@ svg text { font: 11px system-ui, sans-serif; fill: currentColor; } .soft { color
 """
 
 
-def table(found) -> str:
+def table(found: "Diagnosis") -> str:
     """What is said, as a table, and its pictures: for a notebook."""
     rows = "".join(
         f"<tr><th scope='row' style='text-align:left'>{heading}</th>"
@@ -37,7 +41,7 @@ def table(found) -> str:
     return f"<table><caption>Diagnosis</caption>{rows}</table>{''.join(pictures(found))}"
 
 
-def page(found) -> str:
+def page(found: "Diagnosis") -> str:
     """The whole report as one HTML document."""
     title = found.verdict + (f": {found.said}" if found.cause else "")
     cards = _card(found) if found.cause else ""
@@ -56,7 +60,7 @@ def page(found) -> str:
     )
 
 
-def summary(found) -> str:
+def summary(found: "Diagnosis") -> str:
     """Verdict, place and one recommendation, in three sentences at most."""
     said = [found.reason]
     if found.where and not isinstance(found.where, range):
@@ -86,7 +90,7 @@ def _card(found):
     )
 
 
-def strip(found) -> str:
+def strip(found: "Diagnosis") -> str:
     """All layers in a row, from the input to the loss: well, so-so, ill."""
     names = found.evidence.get("layers", [])
     if not names:
@@ -119,7 +123,7 @@ def _trials(found):
     return f"<h2>What was tried</h2><table>{rows}</table>" if rows else ""
 
 
-def pictures(found) -> list[str]:
+def pictures(found: "Diagnosis") -> list[str]:
     """Losses as it is and with what was tried; gradients by layer and step, or by lag."""
     drawn = []
     if found.trial:

@@ -90,7 +90,7 @@ def explained(loss_fn: Callable, batches: list) -> Callable:
             place = next((f"batch {i}" for i, b in enumerate(batches) if b is batch), "a batch")
             raise Unusable(
                 f"loss_fn(model, batch) failed on {place}, {described(batch)}: "
-                f"{type(error).__name__}: {error}{_hint(error, model, batch)}"
+                f"{type(error).__name__}: {str(error).rstrip('.')}{_hint(error, model, batch)}"
             ) from error
 
     return safe
@@ -154,13 +154,17 @@ def check_loss(loss: Any, ran: set, model: nn.Module) -> None:
 
 
 class Steps:
-    """What the reader trains with, for one copy: optimizers, and schedules that come after."""
+    """What the reader trains with, for one copy: optimizers, and schedules that come after.
 
-    def __init__(self, make: Callable, model: nn.Module):
+    A schedule that starts below its rate, to warm up, moves at each step, others after each pass
+    over the batches.
+    """
+
+    def __init__(self, make: Callable, model: nn.Module, batches: int = 1):
         if isinstance(make, torch.optim.Optimizer):
             name = type(make).__name__
             raise ValueError(
-                f"optimizer must be a function from parameters to an optimizer, not a {name} that "
+                f"optimizer must be a function from parameters to an optimizer, not one that "
                 f"holds your model's: copies are trained. Give lambda p: torch.optim.{name}(p, "
                 f"lr={make.defaults.get('lr')})"
             )
@@ -190,6 +194,8 @@ class Steps:
                 "argument: lambda p: torch.optim.Adam(p, lr=0.001)"
             )
         self.held = held if self.groups else own
+        warms_up = any(g["lr"] < g.get("initial_lr", g["lr"]) for g in self.groups if "lr" in g)
+        self._taken, self._pass = 0, 1 if warms_up else batches
 
     @property
     def groups(self) -> list[dict]:
@@ -213,6 +219,7 @@ class Steps:
     def step(self, loss: torch.Tensor) -> None:
         for one in self.optimizers:
             one.step()
-        for one in self.schedules:
+        self._taken += 1
+        for one in self.schedules if self._taken % self._pass == 0 else ():
             plateau = isinstance(one, torch.optim.lr_scheduler.ReduceLROnPlateau)
             one.step(loss.detach()) if plateau else one.step()

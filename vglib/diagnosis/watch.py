@@ -39,7 +39,7 @@ class Watch(Monitor):
         super().__init__(net, saturation=True, **keywords)
         self._calls, self._warned, self._broken = 0, False, None
         self._waiting = []  # losses that are still on their device
-        self._first, self._recent = [], deque(maxlen=STEPS)
+        self._early, self._recent = [], deque(maxlen=STEPS)
 
     def __call__(self, loss: torch.Tensor | float) -> None:
         """Note the loss of a step; it may be a tensor or a number."""
@@ -57,9 +57,9 @@ class Watch(Monitor):
         for loss in self._waiting:
             value = float(loss)
             if not math.isfinite(value) and self._broken is None:
-                self._broken = len(self._first) + len(self._recent)
-            if len(self._first) < STEPS // 10:
-                self._first.append(value)
+                self._broken = len(self._early) + len(self._recent)
+            if len(self._early) < STEPS // 10:
+                self._early.append(value)
             self._recent.append(value)
         self._waiting = []
 
@@ -78,7 +78,7 @@ class Watch(Monitor):
 
     def _evidence(self, record, i):
         recent = list(self._recent)
-        first, last = np.median(self._first), np.median(recent[-max(1, len(recent) // 10) :])
+        first, last = np.median(self._early), np.median(recent[-max(1, len(recent) // 10) :])
         last = float(last) if self._broken is None else math.inf
         net = self._trace.layers
         rows = {what: getattr(record, what)[i].tolist() for what in ROWS}
