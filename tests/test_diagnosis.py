@@ -635,3 +635,20 @@ def test_the_watch_stays_silent_while_the_loss_falls_or_the_path_is_open(batches
     assert trained(net(), batches, 100).diagnosis().verdict == "healthy"
     assert trained(net(), batches, 100, rate=1e-9).diagnosis().verdict == "abstain"
     assert trained(deep(nn.Sigmoid), batches, 99).diagnosis().verdict == "abstain"
+
+
+def test_the_watch_is_awake_to_what_is_not_finite(batches):
+    with pytest.warns(UserWarning, match="Not finite at step"):
+        watch = trained(net(), batches, 60, rate=1e6)
+    assert watch.warned
+    assert watch.diagnosis().verdict in ("gradient", "other")
+
+
+def test_the_watch_says_that_nothing_arrives(batches):
+    dead = deep(nn.ReLU, layers=2)
+    nn.init.constant_(dead[2].bias, -50.0)
+    with torch.no_grad():
+        dead[-1].bias.zero_().requires_grad_(False)
+    with pytest.warns(UserWarning, match="exactly zero"):
+        watch = trained(dead, batches, 200)
+    assert (watch.diagnosis().verdict, watch.diagnosis().cause) == ("gradient", "dead units")

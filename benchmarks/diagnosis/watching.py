@@ -22,8 +22,8 @@ def warned(setup):
     """Whether the watch warns; None where it finds no layer to watch."""
     model, loss_fn, batches, optimizer = setup.build(0)
     kept = list(itertools.islice(batches, BATCHES))
-    with torch.random.fork_rng(devices=[]), warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
+    with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
         torch.manual_seed(0)
         optimizer = optimizer([p for p in model.parameters() if p.requires_grad])
         try:
@@ -37,7 +37,7 @@ def warned(setup):
                 loss.backward()
                 optimizer.step()
                 watch(loss)
-    return any("path is at fault" in str(each.message) for each in caught)
+    return watch.warned
 
 
 def main():
