@@ -7,12 +7,16 @@ import math
 
 import baselines
 import label
+import measure
 import numpy as np
 import pytest
 import records
 import score
 import setups
 from setups import CAUSES, load
+
+from vglib.diagnosis import CAUSES as TABLE
+from vglib.diagnosis import Evidence, judge
 
 inspect.getsource = functools.cache(inspect.getsource)  # it parses a whole file for each class
 SPLITS = (*setups.SPLITS, "strangers", "second_holdout")
@@ -32,6 +36,44 @@ def test_records_are_complete_and_made_by_what_is_here_now(module, split):
     done = [one["settings"] for one in record["runs"]]
     assert len(done) == len(module.settings(split))
     assert all(one in done for one in module.settings(split)), again
+
+
+@pytest.mark.parametrize("split", SPLITS)
+def test_the_evidence_is_of_the_set_ups_that_are_here_now(split):
+    """Of the instrument as it is now, too: else measure.py has to run again."""
+    record = kept(measure, split)
+    assert record["key"] == records.key(*measure.SOURCES)
+    done = [one["settings"] for one in record["runs"]]
+    assert all(one in done for one in measure.settings(split))
+
+
+def test_the_shipped_judge_on_recorded_evidence():
+    """Scored anew at each run. The bounds are far from what it reaches on its development set."""
+    known, said = score.truth("development"), score.answers("development")
+    names = [name for name, one in known.items() if one["label"] != "ambiguous"]
+    problem = [known[name]["label"] == "faulty" for name in names]
+    alarm = [score.is_alarm(said[name]) for name in names]
+    assert score.f1(problem, alarm) > 0.9
+    meant = [name for name in names if known[name]["cause"]]
+    assert np.mean([said[name]["cause"] == known[name]["cause"] for name in meant]) > 0.85
+
+
+def test_one_set_up_is_measured_again():
+    name = "one_dead_relu_layer"
+    again = measure.run("development", name, "", 0)["evidence"]
+    (before,) = (
+        one["values"]["evidence"]
+        for one in kept(measure, "development")["runs"]
+        if one["settings"]["name"] == name
+    )
+    assert again["layers"] == before["layers"]
+    assert again["gains"] == pytest.approx(before["gains"], rel=1e-3)
+    found, recorded = (judge(Evidence.read(one)) for one in (again, before))
+    assert (found.verdict, found.cause, found.where) == (
+        recorded.verdict,
+        recorded.cause,
+        recorded.where,
+    )
 
 
 def test_enough_set_ups_have_a_clear_label():
@@ -54,6 +96,10 @@ def test_the_splits_share_no_set_up():
     assert len(set(names)) == len(names)
     sources = [load(split)[name].source for split, name in ALL]
     assert len(set(sources)) == len(sources)
+
+
+def test_the_benchmark_knows_the_causes_of_the_table():
+    assert set(CAUSES) == set(TABLE)
 
 
 def inconsistent(setup):

@@ -133,12 +133,9 @@ class Evidence:
     def way(self) -> str | None:
         """The part of a batch by which the loss without knowledge is told, or None without pairs.
 
-        Of those that matter, the one whose dealing out costs most. A part that matters alone meets
-        nothing but itself: then the outputs tell.
+        Of those that matter, the one whose dealing out costs most.
         """
-        parts = [part for part in self.paired if part not in OUTPUTS]
-        if len(parts) < 2:
-            parts = [place for place in OUTPUTS if place in self.paired][:1]
+        parts = ways(self.paired)
 
         def cost(part):
             costs = [run.dealt.get(part, math.nan) - run.loss for run in self.every if run.dealt]
@@ -255,6 +252,15 @@ class Evidence:
     def by_lag(self) -> dict:
         """Decades from lag 0 to the last, by name."""
         return {name: log10(sizes[-1]) for name, sizes in self.lags.items()}
+
+
+def ways(paired: tuple) -> tuple:
+    """What to deal out, of what matters: parts of the batch, or else outputs.
+
+    A part that matters alone meets nothing but itself.
+    """
+    parts = tuple(part for part in paired if part not in OUTPUTS)
+    return parts if len(parts) > 1 else tuple(place for place in OUTPUTS if place in paired)[:1]
 
 
 @dataclass(frozen=True)

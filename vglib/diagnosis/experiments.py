@@ -18,7 +18,7 @@ from torch.utils._pytree import tree_flatten, tree_map, tree_unflatten
 
 from vglib.diagnosis import usage
 from vglib.diagnosis.changes import Change, changes
-from vglib.diagnosis.evidence import LONGER, STEPS, Evidence, Run, Trap
+from vglib.diagnosis.evidence import LONGER, OUTPUTS, STEPS, Evidence, Run, Trap, ways
 from vglib.diagnosis.look import UNIT, look, parts_of
 from vglib.layers import layers
 from vglib.numerics import norm, norms, rms
@@ -77,7 +77,7 @@ class Lab:
         self.trainable = any(p.requires_grad for p in self.model.parameters())
         steps = usage.Steps(optimizer, self.model) if self.trainable else None
         self.groups, self.held = (steps.groups, steps.held) if steps else ([], set())
-        self.layers = ()
+        self.layers, self.ways = (), ()  # in the order in which they ran; to be dealt out
 
     def missing(self) -> list[str]:
         """Modules whose trainable parameters no optimizer holds."""
@@ -160,16 +160,13 @@ class Lab:
         around = change.around if change else nullcontext
         chosen, dealt = batches[:: max(1, len(batches) // JUDGED)][:JUDGED], {}
         loss = self._mean(model, chosen, around)
-        for part in list(parts_of(chosen[0]))[:PARTS]:
-            try:
-                dealt[part] = self._mean(model, [*deal(chosen, part, JUDGED)], around)
-            except usage.Unusable:  # parts that fit no other example
+        for way in self.ways:
+            if way in OUTPUTS:
+                with self._at(model, {way: _dealt}):
+                    dealt[way] = self._mean(model, chosen, around)
                 continue
-        for place in self._places(model):
-            with self._at(model, {place: _dealt}) as ran:
-                value = self._mean(model, chosen, around)
-            if ran:
-                dealt[place] = value
+            with suppress(usage.Unusable):  # parts that fit no other example
+                dealt[way] = self._mean(model, [*deal(chosen, way)], around)
         return loss, dealt
 
     def _mean(self, model, batches, around=nullcontext):
@@ -187,11 +184,10 @@ class Lab:
 
     @contextmanager
     def _at(self, model, changes):
-        """Put each of ``changes`` to the output of its place; gives those that ran."""
-        ran, places = set(), self._places(model)
+        """Put each of ``changes`` to the output of its place."""
+        places = self._places(model)
 
         def hook(change, module, arguments, output):
-            ran.add(module)
             return tree_map(change, output)
 
         handles = [
@@ -199,7 +195,7 @@ class Lab:
             for place, change in changes.items()
         ]
         try:
-            yield ran
+            yield
         finally:
             for handle in handles:
                 handle.remove()
@@ -223,7 +219,7 @@ class Lab:
         shaken = dict.fromkeys(places, _shaken)
         for part in list(parts_of(some[0]))[:PARTS]:
             with suppress(usage.Unusable):  # parts that fit no other example
-                if differs(shaken, shaken, [*deal(some, part, len(some))]):
+                if differs(shaken, shaken, [*deal(some, part)]):
                     found.append(part)
         for place in places:
             if differs({place: _shaken}, {place: lambda leaf: _dealt(_shaken(leaf))}, some):
@@ -276,10 +272,10 @@ class Lab:
         return found
 
 
-def deal(batches: list, part: str, count: int) -> Iterator:
+def deal(batches: list, part: str) -> Iterator:
     """Batches of which one part belongs to other examples: those of the next batch, or mixed."""
     place = list(parts_of(batches[0])).index(part)
-    for i in range(min(count, len(batches))):
+    for i in range(len(batches)):
         leaves, shape = tree_flatten(batches[i])
         tensors = [k for k, leaf in enumerate(leaves) if isinstance(leaf, torch.Tensor)]
         own = leaves[tensors[place]]
@@ -472,6 +468,8 @@ def _measured(lab, seen, notes, progress):
     if missing:
         saw = f"no optimizer holds the parameters of {', '.join(missing[:4])}"
         traps.append(Trap("not in the optimizer", saw, tuple(missing)))
+    paired = lab.paired()
+    lab.ways = ways(paired)
     loss, dealt = lab._judge(copy.deepcopy(lab.model), lab.batches)
     watch = Look(seen["layers"])
     progress("as it is")
@@ -484,7 +482,7 @@ def _measured(lab, seen, notes, progress):
     names += ("squashed", "peaked", "flat_loss", "constant", "unscaled", "odd")
     evidence = Evidence(
         start={"loss": loss, "dealt": dealt},
-        paired=lab.paired(),
+        paired=paired,
         runs=(plain,),
         steps=steps,
         samples=(seen["sample"], *(watch.samples[step] for step in steps[1:])),
