@@ -383,6 +383,13 @@ def finite_in_single_precision(e: Evidence, limits: Limits) -> Found:
     return None
 
 
+@rule("data")
+def far_from_unit_size(e: Evidence, limits: Limits) -> Found:
+    if helped(e, "data", limits):
+        return {"reason": _far(e), "change": "data"}
+    return None
+
+
 @rule("explosion")
 def gradient_not_finite(e: Evidence, limits: Limits) -> Found:
     """A finite loss whose gradient is not, as of √0 or of 0 · log 0."""
@@ -592,13 +599,6 @@ def epsilon(e: Evidence, limits: Limits) -> Found:
     if helped(e, "optimizer epsilon", limits) and not vanished:
         reason = "The optimizer's ε is larger than its gradients."
         return {"reason": reason, "change": "optimizer epsilon"}
-    return None
-
-
-@rule("data")
-def far_from_unit_size(e: Evidence, limits: Limits) -> Found:
-    if helped(e, "data", limits):
-        return {"reason": _far(e), "change": "data"}
     return None
 
 

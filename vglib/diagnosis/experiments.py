@@ -19,7 +19,7 @@ from torch.utils._pytree import tree_flatten, tree_map, tree_unflatten
 from vglib.diagnosis import usage
 from vglib.diagnosis.changes import Change, changes
 from vglib.diagnosis.evidence import LONGER, OUTPUTS, STEPS, Evidence, Run, Trap, ways
-from vglib.diagnosis.look import UNIT, look, parts_of
+from vglib.diagnosis.look import UNIT, is_part, look, parts_of
 from vglib.layers import layers
 from vglib.numerics import norm, norms, rms
 from vglib.trace import ROWS, Trace, as_found, aside, eager
@@ -277,7 +277,7 @@ def deal(batches: list, part: str) -> Iterator:
     place = list(parts_of(batches[0])).index(part)
     for i in range(len(batches)):
         leaves, shape = tree_flatten(batches[i])
-        tensors = [k for k, leaf in enumerate(leaves) if isinstance(leaf, torch.Tensor)]
+        tensors = [k for k, leaf in enumerate(leaves) if is_part(leaf)]
         own = leaves[tensors[place]]
         others = list(parts_of(batches[(i + 1) % len(batches)]).values())
         other = others[place] if place < len(others) else own
@@ -446,11 +446,9 @@ def gather(lab: Lab, progress: Callable = lambda words: None) -> Evidence:
     if not lab.trainable:
         return Evidence(trainable=False, notes=tuple(notes))
     progress("a first look")
-    graph = []
 
     def check(loss, eye):
         usage.check_loss(loss, eye.ran, lab.model)
-        graph.append(loss.requires_grad)
         if not loss.requires_grad:
             raise _NoGraph
 

@@ -38,8 +38,12 @@ _SAME |= {"Clone", "ToCopy", "Select", "Slice", "Index", "Alias", "Expand", "Cat
 def parts_of(batch: Any) -> dict[str, torch.Tensor]:
     """The tensors of a batch, by where they stand in it: "[0]", "['labels']"."""
     found, _ = tree_flatten_with_path(batch)
-    named = {"".join(map(str, path)): leaf for path, leaf in found}
-    return {n: t for n, t in named.items() if isinstance(t, torch.Tensor)}
+    return {"".join(map(str, path)): leaf for path, leaf in found if is_part(leaf)}
+
+
+def is_part(leaf: Any) -> bool:
+    """Whether something in a batch is a tensor with a number at each place."""
+    return isinstance(leaf, torch.Tensor) and leaf.layout == torch.strided
 
 
 def examples(batch: Any) -> int:
@@ -79,6 +83,7 @@ class Outermost:
         return None
 
     def remove(self) -> None:
+        """Take all hooks away."""
         for handle in self._handles:
             handle.remove()
 
@@ -165,7 +170,7 @@ class _Eye(TorchFunctionMode):
 
     def _enter(self, module, arguments, keywords):
         for x in tree_leaves((arguments, keywords)):
-            if isinstance(x, torch.Tensor) and not x.requires_grad:
+            if is_part(x) and not x.requires_grad:
                 part = self._parts.get(x.untyped_storage().data_ptr())
                 self.inputs |= {part} if part else set()
                 if x.ndim and len(x) > 1:
@@ -207,9 +212,8 @@ class _Eye(TorchFunctionMode):
         kept = [t.detach().clone() for t in tensors if t.requires_grad]
         self.states[name] = runs + 1, cut, carried, kept
         if cut >= REPEATED - 1 and cut == carried:
-            self._trap(
-                "detached in time", "The state goes from step to step as a number only", name
-            )
+            saw = "the state goes from step to step as a number only"
+            self._trap("detached in time", saw, name)
 
     def _trap(self, name, saw, where):
         if (name, where) not in self.traps:
@@ -241,16 +245,12 @@ class _Eye(TorchFunctionMode):
             self.flat_loss |= bool(flat.float().mean() > 0.9)
         if name in OWN and tensors:
             came = origin(tensors[0])
-            if came in OWN[name]:
+            if came in OWN[name] and name == "nll_loss":
+                saw = f"nll_loss wants log-probabilities, and gets those of a {came.lower()}"
+                self._trap("no logarithm", saw, self.last)
+            elif came in OWN[name]:
                 saw = f"a {came.lower()} comes before {name}, which has its own"
-                saw = (
-                    saw
-                    if name != "nll_loss"
-                    else f"{name} wants log-probabilities, and gets a {came.lower()}"
-                )
-                self._trap(
-                    "squashed twice" if name != "nll_loss" else "no logarithm", saw, self.last
-                )
+                self._trap("squashed twice", saw, self.last)
         if name in FITS and len(tensors) == 2 and tensors[0].shape != tensors[1].shape:
             self._look_at_shapes(*tensors, output.shape if output.ndim else None)
         if name in DIFFERENCES and len(tensors) == 2:
@@ -270,14 +270,12 @@ class _Eye(TorchFunctionMode):
         if isinstance(dim, int) and output.ndim and output.requires_grad:
             size = output.shape[dim]
             if size == 1:
-                self._trap(
-                    "softmax over one unit", "a softmax over one entry is always 1", self.last
-                )
+                saw = "a softmax over one entry is always 1"
+                self._trap("softmax over one unit", saw, self.last)
             # Over the examples: each row should be one's own.
             if inside and output.ndim == 2 and dim % 2 == 0 and size == self.count > 1:
-                self._trap(
-                    "wrong axis", f"a softmax over the {size} examples of a batch", self.last
-                )
+                saw = f"a softmax runs over the {size} examples of a batch"
+                self._trap("wrong axis", saw, self.last)
         if name == "softmax" and inside:
             self._look_at_shares(output.detach())
 
@@ -447,7 +445,8 @@ def _fused_by_lag(module, x):
     if isinstance(x, nn.utils.rnn.PackedSequence):
         x, _ = nn.utils.rnn.pad_packed_sequence(x, batch_first=module.batch_first)
     axis = 1 if module.batch_first and x.ndim == 3 else 0
-    leaf = x.detach().clone().requires_grad_()
+    # Under autocast it may have been in half precision, which the module by itself refuses.
+    leaf = x.detach().to(next(module.parameters()).dtype, copy=True).requires_grad_()
     with torch.enable_grad():
         last = module(leaf)[0].select(axis, -1)
     (gradient,) = torch.autograd.grad(last, leaf, torch.randn_like(last))
