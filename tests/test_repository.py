@@ -210,7 +210,7 @@ def test_nothing_stands_between_entries(root):
     open_braces = 0
     for number, line in enumerate((root / "references.bib").read_text().splitlines(), 1):
         if not open_braces:
-            assert not line or line.startswith("@"), f"line {number}: {line}"
+            assert not line or line[0] in "@%", f"line {number}: {line}"
         open_braces += line.count("{") - line.count("}")
     assert not open_braces
 
