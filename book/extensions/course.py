@@ -504,10 +504,15 @@ def described(cell, html):
 
 
 def doubted(html, verdict):
-    """The HTML of a verdict's card; one that was not confirmed says so, above its settings."""
+    """The HTML of a verdict's card; one that was not confirmed is undecided, and says why."""
     found = verdict and confirmation(verdict, read_confirmations())
     if not found or found.confirmed is not False:
         return html
+    for old, new in (
+        (ANSWERS[verdict["answer"]][0], ANSWERS["undecided"][0]),
+        (f"{verdict['answer'].capitalize()}.</strong>", "Undecided.</strong>"),
+    ):
+        html = html.replace(old, new, 1)
     return html.replace("<details>", f"<p>{CONFIRMED[False]} {escape(found.why)}</p><details>", 1)
 
 
