@@ -42,20 +42,25 @@ def _short(value):
     return round(float(value), 4) if np.isfinite(value) else None
 
 
-# task: (the lag at which its rate is sought, the lags at which networks are trained)
-LAGS = {"recall": (50, (50, 100)), "adding": (100, (100,)), "pixels": (64, (64,))}
+STEPS_OF_THE_LRU = ["λ", "λ, ring", "exp, ring", "LRU"]  # enough for the digits
+# task: (the lag at which its rate is sought, the lags at which networks are trained, kinds)
+LAGS = {
+    "recall": (50, (50, 100), KINDS),
+    "adding": (100, (100,), KINDS),
+    "pixels": (64, (64,), STEPS_OF_THE_LRU),
+}
 SEARCHES = [
     dict(what="search", kind=kind, task=task, lag=sought)
-    for task, (sought, _) in LAGS.items()
-    for kind in KINDS
+    for task, (sought, _, kinds) in LAGS.items()
+    for kind in kinds
 ]
-TRAININGS = [
+SETTINGS = SEARCHES + [
     dict(what="training", kind=kind, task=task, lag=lag)
-    for task, (_, lags) in LAGS.items()
+    for task, (_, lags, kinds) in LAGS.items()
     for lag in lags
-    for kind in KINDS
+    for kind in kinds
 ]
 
 if __name__ == "__main__":
     records.fill(__file__, run, SEARCHES)
-    records.fill(__file__, run, SEARCHES + TRAININGS)
+    records.fill(__file__, run, SETTINGS)
