@@ -22,17 +22,15 @@ from vglib.training import accuracy
 DISC, RING = (0.0, 1.0), (0.95, 0.999)  # from which radius to which |λ| is drawn
 KINDS = {
     "λ": dict(exponential=False, normalized=False, radii=DISC),
-    "λ, γ": dict(exponential=False, normalized=True, radii=DISC),
     "λ, ring": dict(exponential=False, normalized=False, radii=RING),
     "λ, ring, γ": dict(exponential=False, normalized=True, radii=RING),
     "exp": dict(exponential=True, normalized=False, radii=DISC),
-    "exp, γ": dict(exponential=True, normalized=True, radii=DISC),
     "exp, ring": dict(exponential=True, normalized=False, radii=RING),
     "LRU": dict(exponential=True, normalized=True, radii=RING),
 }
 UNITS, FEATURES = 16, 16  # 16 complex numbers are 32 real ones
 SIZES = {"recall": (10, 8), "adding": (2, 1), "pixels": (1, 10)}  # task: inputs, outputs
-STEPS = {"recall": 1_000, "adding": 1_500, "pixels": 2_000}  # of training
+STEPS = {"recall": 1_000, "adding": 1_000, "pixels": 1_500}  # of training
 RATES = (0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1)
 GRID_SEED = 100  # of the search for rates
 BATCH = 32
