@@ -7,15 +7,18 @@ import torch
 from vglib.experiments.linear_recurrence import (
     DISC,
     KINDS,
+    RATES,
     RING,
     SIZES,
     LinearRecurrence,
+    best_rate,
     carried,
     examples,
     fit,
     predicted_left,
     predicted_sensitivity,
     reader,
+    stored,
 )
 
 
@@ -176,3 +179,22 @@ def test_errors_say_what_was_given():
     task = examples("recall", steps=5, seed=0, test=1)
     with pytest.raises(ValueError, match="a rate for each network, not 2 for 1"):
         fit([reader(task="recall", kind="λ", seed=0)], task, rates=[0.1, 0.1], steps=1, seed=0)
+
+
+def test_the_beginning_of_a_recorded_run_comes_out_again():
+    known = stored("training", "LRU", task="recall", lag=50)
+    task = examples("recall", steps=50, seed=0)
+    nets = [reader(task="recall", kind="LRU", seed=s) for s in range(5)]
+    rates = [best_rate("LRU", task="recall")] * 5
+    again = fit(nets, task, rates=rates, steps=100, seed=0)["loss"].mean(axis=1)
+    # Rounding differs between processors, and a hundred steps at a bold rate spread it.
+    np.testing.assert_allclose(again, [one[0] for one in known["losses"]], rtol=0.2)
+
+
+def test_the_best_rate_has_the_smallest_loss_of_the_search():
+    for task, lag in (("recall", 50), ("adding", 100)):
+        losses = stored("search", "LRU", task=task, lag=lag)["losses"]
+        means = {
+            rate: np.mean(one) for rate, one in zip(RATES, losses, strict=True) if None not in one
+        }
+        assert best_rate("LRU", task=task) == min(means, key=means.get)
