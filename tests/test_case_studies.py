@@ -100,15 +100,19 @@ def test_a_scaled_cell_is_the_cell_but_for_the_gradient():
 
 @pytest.mark.parametrize(
     ("case", "mended"),
-    [("speech, 7 layers", "careful weights"), ("sentiment", "orthogonal")],
+    [
+        ("speech, 7 layers", "careful weights"),
+        ("sentiment", "orthogonal"),
+        ("translation", "orthogonal"),
+    ],
 )
 def test_gradient_alone_has_the_signal_of_the_one_and_the_gradient_of_the_other(case, mended):
     x = task_of(case).train.inputs[:20].double()
     twin, alone = (build(case, name, seed=5).double() for name in ("as it is", "gradient alone"))
     torch.testing.assert_close(alone(x), twin(x), rtol=1e-5, atol=1e-6)
-    assert arrives(case, "gradient alone", [5]) == pytest.approx(arrives(case, mended, [5]), 1e-3)
+    assert arrives(case, "gradient alone", [5]) == pytest.approx(arrives(case, mended, [5]), 2e-3)
     signal = arrives(case, "signal alone", [5])
-    assert signal == pytest.approx(arrives(case, "as it is", [5]), 1e-3)
+    assert signal == pytest.approx(arrives(case, "as it is", [5]), 2e-3)
 
 
 def test_the_writer_knows_of_the_sentence_by_the_readers_last_state_alone():
