@@ -181,6 +181,7 @@ def names_of(dt):
         ("with PReLU and SELU", ["leaky ReLU", "ELU"]),
         ("it saturates, and layer 1 starves", ["saturated", "layer 1", "starved"]),
         ("layer 10, non-saturated, against", []),
+        ("of queries and keys beside values", ["query"]),
         ("He said that he’s right; He's init, He init", ["He's init", "He's init"]),
     ],
 )
