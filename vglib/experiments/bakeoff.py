@@ -270,7 +270,7 @@ def verdict(right: Sequence, fifths: Sequence) -> str:
     """
     if np.median(right) >= GOAL:
         return "learned"
-    fifths = np.array(fifths)
+    fifths = np.array(fifths, dtype=float)
     with np.errstate(invalid="ignore"):
         falls = np.nan_to_num(fifths[:, -1] / fifths[:, -2], nan=np.inf)
     return "late" if np.median(falls) <= FALLS else "stuck"
