@@ -41,12 +41,12 @@ class Place(NamedTuple):
 
 
 PLACES = {
-    "dense": Place("mlp", dict(depth=30, width=64, activation="sigmoid"), 1_000, 25, {}),
+    "dense": Place("mlp", dict(depth=30, width=64, activation="sigmoid"), 600, 25, {}),
     "convolutional": Place(
-        "convnet", dict(depth=20, channels=8, activation="tanh"), 600, 25, {"shape": "image"}
+        "convnet", dict(depth=20, channels=8, activation="tanh"), 300, 25, {"shape": "image"}
     ),
-    "recall, 20": Place("recurrent", dict(inputs=10, outputs=8), 1_000, 25, {"steps": 20}),
-    "adding, 20": Place("recurrent", dict(inputs=2, outputs=1), 1_000, 25, {"steps": 20}),
+    "recall, 20": Place("recurrent", dict(inputs=10, outputs=8), 600, 25, {"steps": 20}),
+    "adding, 20": Place("recurrent", dict(inputs=2, outputs=1), 600, 25, {"steps": 20}),
     # networks that learn by themselves: what a remedy costs there
     "shallow": Place("mlp", dict(depth=3, width=64, activation="tanh"), 300, 25, {}),
     "rows": Place("recurrent", dict(inputs=8, outputs=10), 300, 25, {"shape": "rows"}),
@@ -241,7 +241,7 @@ def loss_of(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
 
 
 def share(place: str, net: nn.Module, task: Task) -> float:
-    """How much of the gradient arrives, by layer or by time; NaN if the outputs are not finite.
+    """How much of the gradient arrives, by layer or by time; NaN if none does, or the outputs are not finite.
 
     Of layers RMS δ at layer 1 over that next to the loss, of sequences RMS ∂L/∂x at the first step
     over the last; in double precision, on 128 training examples.
@@ -259,7 +259,7 @@ def share(place: str, net: nn.Module, task: Task) -> float:
         )
     else:
         first, *_, last = gradient_flow(net, Batch(inputs, targets)).delta[0]
-    return float(first / last)
+    return float(first / last) if last else np.nan
 
 
 def verdict(right: Sequence, fifths: Sequence) -> str:
