@@ -111,6 +111,35 @@ class Attention(nn.Module):
         return self.readout(torch.cat([last, seen], dim=1))
 
 
+class OnTorus(nn.Conv2d):
+    """A 3×3 convolution with circular padding of maps of 4×4, as one matrix product.
+
+    On maps so small that is nearly twice as fast, and the same to rounding. Entry (c, p; d, q) of
+    the matrix is the kernel's at the step from cell p to cell q, if there is one.
+    """
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        cells = x[0, 0].numel()
+        matrix = (self.weight.flatten(2) @ self.steps).unflatten(2, (cells, cells))
+        matrix = matrix.transpose(1, 2).flatten(2).flatten(0, 1)
+        bias = self.bias.repeat_interleave(cells)
+        return F.linear(x.flatten(1), matrix, bias).view_as(x)
+
+
+def quicker(net: nn.Module) -> nn.Module:
+    """The same network with its convolutions on maps of 4×4 as `OnTorus`; in place."""
+    cell = torch.arange(4)
+    for layer in net:
+        conv = getattr(layer, "weights", None)
+        if isinstance(conv, nn.Conv2d):
+            # steps[i, p, q] along one axis: whether q is i - 1 cells after p, around the edge
+            steps = (cell - cell[:, None]) % 4 == (torch.arange(3)[:, None, None] - 1) % 4
+            both = torch.einsum("iyv,jxw->ijyxvw", steps.to(conv.weight), steps.to(conv.weight))
+            conv.__class__ = OnTorus
+            conv.register_buffer("steps", both.reshape(9, 256), persistent=False)
+    return net
+
+
 def remedies(place: str) -> dict:
     """The remedies that fit a place, each as what it changes; the first changes nothing."""
     return SEQUENTIAL if choose("place", place, PLACES).kind == "recurrent" else LAYERED
@@ -195,6 +224,8 @@ def _one(place, remedy, rate, seed, task, steps, batch_size, until):
     at, ways = PLACES[place], how(place, remedy)
     steps = steps or at.steps
     net = build(place, remedy, seed=seed)
+    if at.kind == "convnet":
+        quicker(net)
     optimizer = OPTIMIZERS[ways["optimizer"]](net.parameters(), lr=rate)
     draw = torch.Generator().manual_seed(seed)
     losses, reached, examples = [], np.nan, len(task.train.targets)
@@ -241,7 +272,7 @@ def loss_of(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
 
 
 def share(place: str, net: nn.Module, task: Task) -> float:
-    """How much of the gradient arrives, by layer or by time; NaN if none does, or the outputs are not finite.
+    """How much of the gradient arrives, by layer or by time; NaN if none leaves the loss.
 
     Of layers RMS δ at layer 1 over that next to the loss, of sequences RMS ∂L/∂x at the first step
     over the last; in double precision, on 128 training examples.
