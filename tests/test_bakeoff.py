@@ -10,10 +10,13 @@ from vglib.experiments.bakeoff import (
     PLACES,
     RATES,
     Attention,
+    OnTorus,
     build,
     how,
     kept,
+    loss_of,
     on_record,
+    quicker,
     rates,
     remedies,
     right,
@@ -143,6 +146,17 @@ def test_learned_late_and_stuck():
     assert verdict([0.1, 0.8, 0.95], [falling, still, still]) == "stuck"
     assert verdict([0.1], [[2.3, 2.2, 2.1, np.inf, np.inf]]) == "stuck"
     assert verdict([0.1], [[None] * 5]) == "stuck"
+
+
+def test_a_convolution_on_a_torus_is_the_convolution():
+    inputs, targets = task_of("convolutional").train.sample(20, seed=0)
+    for remedy in ("plain", "layer norm", "skip connections"):
+        slow, fast = (build("convolutional", remedy, seed=1).double() for _ in range(2))
+        for net in (slow, quicker(fast)):
+            loss_of(net(inputs.double()), targets).backward()
+        for one, other in zip(slow.parameters(), fast.parameters(), strict=True):
+            torch.testing.assert_close(one.grad, other.grad, rtol=1e-6, atol=1e-14)
+    assert isinstance(fast[1].weights, OnTorus)
 
 
 def test_training_stops_where_it_is_told_to():

@@ -204,7 +204,6 @@ def trained(
     seeds: Sequence[int],
     *,
     steps: int | None = None,
-    batch_size: int = BATCH,
     until: float = np.inf,
 ) -> dict:
     """Train a network for each of ``seeds``; what came of it, by name, each a list by seed.
@@ -216,11 +215,11 @@ def trained(
     """
     task, runs = task_of(place), []
     for seed in seeds:
-        runs.append(_one(place, remedy, rate, seed, task, steps, batch_size, until))
+        runs.append(_one(place, remedy, rate, seed, task, steps, until))
     return {name: [one[name] for one in runs] for name in runs[0]}
 
 
-def _one(place, remedy, rate, seed, task, steps, batch_size, until):
+def _one(place, remedy, rate, seed, task, steps, until):
     at, ways = PLACES[place], how(place, remedy)
     steps = steps or at.steps
     net = build(place, remedy, seed=seed)
@@ -230,16 +229,13 @@ def _one(place, remedy, rate, seed, task, steps, batch_size, until):
     draw = torch.Generator().manual_seed(seed)
     losses, reached, examples = [], np.nan, len(task.train.targets)
     order = torch.cat(
-        [
-            torch.randperm(examples, generator=draw)
-            for _ in range(1 + steps * batch_size // examples)
-        ]
+        [torch.randperm(examples, generator=draw) for _ in range(1 + steps * BATCH // examples)]
     )
     before = share(place, net, task)
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)  # for dropout
         for step in range(steps):
-            rows = order[step * batch_size : (step + 1) * batch_size]
+            rows = order[step * BATCH : (step + 1) * BATCH]
             optimizer.zero_grad()
             loss = loss_of(net(task.train.inputs[rows]), task.train.targets[rows])
             losses.append(loss.item())
