@@ -314,6 +314,9 @@ def history_lines(app):
         if history := "\n".join(map(history_markdown, claim.get("history", []))):
             title = f"[{name}](#claim-{name.lower()}). {short(name, claim)}"
             parts = [f"(history-{name.lower()})=\n**{title}**", *rules(name, claim), history]
+            verdict, _ = verdict_on(app, name, claim)
+            if verdict and verdict["conditions"] and (otherwise := verdict["confirmed"].otherwise):
+                parts += [f"*At fresh base seeds.* {otherwise}"]
             lines += ["\n\n".join(parts) + "\n"]
     return lines
 
