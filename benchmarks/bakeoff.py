@@ -33,23 +33,12 @@ from vglib.experiments.rates import Search, search
 from vglib.training import OPTIMIZERS
 
 COSTED = ("dense", "recall, 20")
-# Of the convolutional network, found in the same way by an earlier race, which had 115 steps. The
-# remedies that did less well there are left out.
-KNOWN = {
-    "all together": 0.025,
-    "skip connections": 1.25,
-    "plain": 0.01,
-    "He": 0.01,
-    "batch norm": 0.01,
-}
 SETTINGS = [
     dict(what="trained", place=place, remedy=remedy)
     for place in PLACES
-    if place != "convolutional"
     for remedy in remedies(place)
 ]
 SETTINGS += [dict(what="cost", place=place, remedy="all of them") for place in COSTED]
-SETTINGS += [dict(what="trained", place="convolutional", remedy=remedy) for remedy in KNOWN]
 SETTINGS += [
     dict(what="longer", place=place, remedy=remedy)
     for place, remedy in (
@@ -76,10 +65,7 @@ def run(what, place, remedy):
         return cost(place)
     if what == "longer":
         return longer(place, remedy)
-    if place == "convolutional":
-        rate = KNOWN[remedy]
-    else:
-        rate = _searched(place, remedy).best
+    rate = _searched(place, remedy).best
     result = trained(place, remedy, rate, JUDGED)
     return {"rate": rate} | {
         name: [_short(value) for value in result[name]]
