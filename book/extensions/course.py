@@ -273,7 +273,7 @@ def anchors(name):
 def decided_in(claim, verdict, heading):
     """Where a claim was decided: there are the numbers."""
     link = f"[{lesson_name(claim)}]({verdict_link(claim, heading)})"
-    return f"Decided in {link}, with the numbers of each setting."
+    return f"Decided in {link}."
 
 
 def opinion_markdown(claim, verdict, heading):
@@ -329,13 +329,10 @@ def claim_markdown(app, name, claim, verdict, heading):
         told = history_link(name, "judged once, and withdrawn") if claim.get("history") else ""
         treated = treated_markdown(claim)
         return f"{anchors(name)}**{title}.** {wording} *Not tested.* {treated}\n\n{told}"
-    parts = [wording, verdict_markdown(claim, verdict)]
-    if heading:
-        parts += [decided_in(claim, verdict, heading)]
-    elif treated := treated_markdown(claim):
-        parts += [treated]
-    parts += [opinion_markdown(*each) for each in opinions_on(app, name, claim)]
-    parts += [history_link(name, HISTORIES[most_changed(name, claim)])]
+    places = [decided_in(claim, verdict, heading)] if heading else [treated_markdown(claim)]
+    places += [opinion_markdown(*each) for each in opinions_on(app, name, claim)]
+    places += [history_link(name, HISTORIES[most_changed(name, claim)]) + "."]
+    parts = [wording, verdict_markdown(claim, verdict), " ".join(filter(None, places))]
     body = "\n\n".join(parts)
     return f"{anchors(name)}:::{{admonition}} {title}\n:class: claim\n\n{body}\n:::\n"
 
