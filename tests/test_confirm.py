@@ -97,7 +97,7 @@ def test_the_same_answer_at_five_fresh_base_seeds_confirms(course):
     assert course.seeds("causes/time") == [101, 102, 103, 104, 105]
     result = course.result()
     assert (result.confirmed, result.seeds) == (True, (101, 102, 103, 104, 105))
-    assert result.why == "The same in the usual settings at base seeds 101, 102, 103, 104, 105."
+    assert result.why == "The same in the usual settings at base seeds 101 to 105."
     assert result.otherwise == ""
     (entry,) = confirm.read()["C10"]
     head = subprocess.check_output(["git", "rev-parse", "HEAD"], cwd=course.root, text=True)

@@ -101,6 +101,10 @@ def confirmation(verdict, record):
 
 
 def _listed(seeds):
+    """Seeds in words: 101 to 105, or one by one."""
+    seeds = sorted(seeds)
+    if len(seeds) > 2 and seeds == [*range(seeds[0], seeds[-1] + 1)]:
+        return f"{seeds[0]} to {seeds[-1]}"
     return ", ".join(map(str, seeds))
 
 
