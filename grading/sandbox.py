@@ -1,0 +1,317 @@
+"""Runs a notebook where it can do no harm, and brings back what it answered.
+
+Linux's bubblewrap gives the student's code a file system of its own: the system's programs, this
+Python and vglib to read, an empty scratch folder in memory to write, no network, no environment,
+nobody else's files or processes. This process, which is trusted, watches from outside: seconds,
+memory, processes and output. It reads lines of JSON from a pipe, and nothing else.
+"""
+
+import contextlib
+import json
+import os
+import selectors
+import shutil
+import signal
+import site
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psutil
+
+HERE = Path(__file__).resolve().parent
+CALM = {"OMP_NUM_THREADS": "1", "PYTHONUTF8": "1", "TQDM_DISABLE": "1", "MPLBACKEND": "agg"}
+SHOWN = 20_000  # bytes kept of what a notebook prints
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What one submission may use. ``cell_s``: for one cell, or one function that is called."""
+
+    total_s: float = 600
+    cell_s: float = 180
+    memory_mb: int = 2_000
+    processes: int = 64
+    scratch_mb: int = 200
+    output_mb: float = 20
+    answers_mb: float = 5
+
+
+@dataclass
+class Outcome:
+    """What came of one run: answers by question, faults by question, and how it ended."""
+
+    answers: dict = field(default_factory=dict)
+    faults: dict = field(default_factory=dict)  # by question: what went wrong in its cells
+    other_faults: list = field(default_factory=list)  # in cells that answer no question
+    output: str = ""
+    seconds: float = 0.0
+
+
+class NoSandboxError(RuntimeError):
+    """There is no sandbox here, or it did not start: nobody's mark is known."""
+
+
+def available() -> bool:
+    """Whether bubblewrap is installed and may make a sandbox on this machine."""
+    if not shutil.which("bwrap"):
+        return False
+    return subprocess.run([*_bwrap(1), "/bin/true"], capture_output=True).returncode == 0
+
+
+def _bwrap(scratch_mb):
+    """The command that makes the sandbox; what it runs comes after it."""
+    command = ["bwrap", "--unshare-all", "--unshare-user", "--disable-userns", "--cap-drop", "ALL"]
+    command += ["--die-with-parent", "--new-session", "--clearenv", "--hostname", "sandbox"]
+    command += ["--uid", "1000", "--gid", "1000", "--ro-bind", "/usr", "/usr"]
+    for name in ("lib", "lib64", "bin", "sbin"):
+        if (top := Path("/", name)).is_symlink():
+            command += ["--symlink", os.readlink(top), str(top)]
+        elif top.exists():
+            command += ["--ro-bind", str(top), str(top)]
+    for path in _python():
+        command += ["--ro-bind", path, path]
+    command += ["--ro-bind-try", "/etc/ld.so.cache", "/etc/ld.so.cache"]
+    command += ["--proc", "/proc", "--dev", "/dev"]
+    for folder in ("/tmp", "/scratch"):
+        command += ["--size", str(scratch_mb * 2**20), "--tmpfs", folder]
+    variables = {"HOME": "/scratch", "PATH": "/usr/bin:/bin", "LANG": "C.UTF-8", "USER": "student"}
+    for name, value in (variables | CALM).items():
+        command += ["--setenv", name, value]
+    return [*command, "--chdir", "/scratch"]
+
+
+def _python():
+    """Folders to be read: this Python, its packages, and vglib itself where it is editable."""
+    import vglib
+
+    folders = {
+        sys.prefix,
+        sys.base_prefix,
+        *site.getsitepackages(),
+        str(Path(vglib.__file__).parent),
+    }
+    inside = [
+        one for one in folders if not any(Path(one).is_relative_to(o) for o in folders - {one})
+    ]
+    return sorted(one for one in inside if not Path(one).is_relative_to("/usr"))
+
+
+def run(
+    cells: Sequence[str],
+    questions: Sequence[dict],
+    limits: Limits = Limits(),
+    *,
+    trusted: bool = False,
+) -> Outcome:
+    """Run ``cells`` and bring back the answers to ``questions`` (each: id, name, kind, calls).
+
+    A cell that kills the process, or does not end, is left out and the notebook runs again, so that
+    a fault costs the questions of its own cell. ``trusted=True`` runs without a sandbox: only for
+    notebooks of one's own. Raises NoSandboxError if there is none.
+    """
+    outcome, skip, began = Outcome(), [], time.monotonic()
+    questions = list(questions)
+    while True:
+        left = limits.total_s - (time.monotonic() - began)
+        ended, at = _once(cells, questions, skip, limits, left, trusted, outcome)
+        if ended is None:
+            break
+        _blame(outcome, at["questions"], ended)
+        if at["start"] is None or limits.total_s - (time.monotonic() - began) < 1:
+            break
+        if isinstance(at["start"], str):  # a function that was called
+            questions = [one for one in questions if one["id"] != at["start"]]
+            outcome.answers[at["start"]] = {"error": ended}
+        else:
+            skip.append(at["start"])
+    outcome.seconds = time.monotonic() - began
+    return outcome
+
+
+def _blame(outcome, questions, fault):
+    for one in questions:
+        outcome.faults.setdefault(one, fault)
+    if not questions and fault not in outcome.other_faults:
+        outcome.other_faults.append(fault)
+
+
+def _once(cells, questions, skip, limits, seconds, trusted, outcome):
+    """One run: (None, …) if it came to its end, else (what ended it, the message of where)."""
+    with tempfile.TemporaryDirectory() as folder:
+        job = {"cells": list(cells), "questions": questions, "skip": skip}
+        Path(folder, "job.json").write_text(json.dumps(job), "utf-8")
+        shutil.copy(HERE / "runner.py", folder)
+        process, answers = _start(folder, limits, trusted)
+        try:
+            return _watch(process, answers, limits, seconds, outcome)
+        finally:
+            _kill(process)
+            process.stdout.close()
+            os.close(answers)
+
+
+def _start(folder, limits, trusted):
+    """The process, and the end of the pipe from which its messages come."""
+    ours, theirs = os.pipe()
+    confined = ["prlimit", f"--data={limits.memory_mb * 2**20}", "--core=0"]
+    confined += [f"--fsize={limits.scratch_mb * 2**20}"]
+    if os.getuid():  # Linux does not count root's processes; the watch below does
+        confined += [f"--nproc={_running() + limits.processes}"]
+    if trusted:
+        runner, environment = Path(folder, "runner.py"), os.environ | CALM
+    else:
+        confined += [*_bwrap(limits.scratch_mb), "--ro-bind", folder, "/job", "--"]
+        runner, environment = "/job/runner.py", {"PATH": os.environ.get("PATH", "/usr/bin:/bin")}
+    try:
+        process = subprocess.Popen(
+            [*confined, sys.executable, "-u", str(runner), str(theirs)],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            pass_fds=(theirs,),
+            env=environment,
+            cwd=folder,
+            start_new_session=True,
+        )
+    except OSError as error:
+        os.close(ours)
+        raise NoSandboxError(f"the sandbox did not start: {error}") from error
+    finally:
+        os.close(theirs)
+    return process, ours
+
+
+def _running():
+    """How many tasks this user has, which its limit counts in."""
+    return sum(
+        one.info["num_threads"] or 0
+        for one in psutil.process_iter(["uids", "num_threads"])
+        if one.info["uids"] and one.info["uids"].real == os.getuid()
+    )
+
+
+def _watch(process, answers, limits, seconds, outcome):
+    """Read what it says until it ends: (None, place) at its end, else (what ended it, place)."""
+    place = {"start": None, "questions": []}
+    started, buffer, said, printed, ready = time.monotonic(), b"", 0, 0, False
+    cell_began, looked = started, 0.0
+    text = bytearray()
+    with selectors.DefaultSelector() as selector:
+        selector.register(answers, selectors.EVENT_READ)
+        selector.register(process.stdout, selectors.EVENT_READ)
+        while True:
+            for key, _ in selector.select(timeout=0.05):
+                chunk = os.read(key.fd, 65536)
+                if not chunk:
+                    selector.unregister(key.fileobj)
+                elif key.fd == answers:
+                    said += len(chunk)
+                    *lines, buffer = (buffer + chunk).split(b"\n")
+                    for message in filter(None, map(_message, lines)):
+                        ready = ready or "ready" in message
+                        if "start" in message:
+                            place = {"start": message["start"], "questions": message["questions"]}
+                            cell_began = time.monotonic()
+                        if message.get("done"):
+                            outcome.output = _shown(text)
+                            return None, place
+                        _take(message, outcome)
+                else:
+                    printed += len(chunk)
+                    text += chunk[: max(0, SHOWN - len(text))]
+            now = time.monotonic()
+            fault = None
+            if not selector.get_map() or (
+                process.poll() is not None and answers not in _fds(selector)
+            ):
+                fault = _how_it_died(process)
+            elif now - started > seconds:
+                fault = f"the notebook took more than {limits.total_s:.0f} s"
+            elif now - cell_began > limits.cell_s:
+                fault = f"a cell took more than {limits.cell_s:.0f} s"
+            elif printed > limits.output_mb * 2**20:
+                fault = f"a cell printed more than {limits.output_mb:.0f} MB"
+            elif said > limits.answers_mb * 2**20 or len(buffer) > limits.answers_mb * 2**20:
+                fault = f"the answers are longer than {limits.answers_mb:.0f} MB"
+            elif now - looked > 0.05:
+                looked, fault = now, _too_much(process, limits)
+            if fault:
+                outcome.output = _shown(text)
+                if not ready:
+                    raise NoSandboxError(f"the sandbox did not start: {outcome.output[-500:]}")
+                return fault, place
+
+
+def _fds(selector):
+    return {key.fd for key in selector.get_map().values()}
+
+
+def _shown(text):
+    return text.decode("utf-8", "replace")
+
+
+def _message(line):
+    """A line as a dict of the form that runner.py writes, or None: anybody may have written it."""
+    try:
+        message = json.loads(line, parse_constant=_refuse)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(message, dict):
+        return None
+    if "start" in message:
+        questions = message.get("questions")
+        if not isinstance(message["start"], int | str) or not _texts(questions):
+            return None
+    return message
+
+
+def _refuse(word):
+    raise ValueError(word)
+
+
+def _texts(value):
+    return isinstance(value, list) and all(isinstance(one, str) for one in value)
+
+
+def _take(message, outcome):
+    """Keep an answer or a fault that was told."""
+    if isinstance(message.get("question"), str) and isinstance(message.get("answer"), dict):
+        outcome.answers[message["question"]] = message["answer"]
+    if isinstance(message.get("error"), str) and _texts(message.get("questions")):
+        _blame(outcome, message["questions"], message["error"][:500])
+
+
+def _how_it_died(process):
+    try:
+        code = process.wait(timeout=1)
+    except subprocess.TimeoutExpired:
+        return "the process closed its answers and did not end"
+    number = code - 128 if code > 128 else -code
+    if number in set(signal.Signals):
+        return f"the process was ended by {signal.Signals(number).name}"
+    return f"the process ended itself with status {code}"
+
+
+def _too_much(process, limits):
+    """Whether it has too many processes, or too much memory in all of them."""
+    try:
+        family = psutil.Process(process.pid).children(recursive=True)
+        memory = sum(one.memory_info().rss for one in family[: limits.processes + 1])
+    except psutil.NoSuchProcess:
+        return None
+    if len(family) > limits.processes:
+        return f"a cell started more than {limits.processes} processes"
+    if memory > limits.memory_mb * 2**20:
+        return f"a cell took more than {limits.memory_mb:,} MB of memory"
+    return None
+
+
+def _kill(process):
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
