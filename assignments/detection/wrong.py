@@ -12,7 +12,7 @@ grads = [part.weight.grad for part in net if isinstance(part, nn.Linear)]
 return [float(grad.square().mean().sqrt()) for grad in grads[:-1]]
 """,
         0,
-        ("verdicts", "mend"),
+        ("verdicts", "mend", "level", "alarm_factor"),
     ),
     Wrong(
         "the gradient behind the activation in place of δ",
