@@ -32,7 +32,7 @@ return lag
         "reach",
         """
 power, furthest = torch.eye(len(U), dtype=U.dtype), 0
-for lag in range(1, 400):
+for lag in range(1, 301):
     power = U @ power
     if torch.linalg.matrix_norm(power, ord=2) > 0.1:
         furthest = lag
