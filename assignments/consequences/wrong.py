@@ -57,7 +57,7 @@ return 6 / math.log(1 / (weight_variance * float((slopes**2 * bell).sum())) ** 0
     Wrong(
         "the healthy twin loses nothing",
         "naive",
-        "naive = cut ** (1 - depth)",
+        "level = math.pi**0.5 / (2 * s)\nnaive = cut ** (1 - depth)",
         0,
     ),
     Wrong(
