@@ -171,7 +171,7 @@ def file_of(student):
 def _replace(path, text):
     """Write a file whole or not at all."""
     new = path.with_name(f".{path.name}.{os.getpid()}.{time.monotonic_ns()}")
-    new.write_text(text, "utf-8")
+    new.write_bytes(text.encode("utf-8", "replace"))  # a text may hold half a character
     os.replace(new, path)
 
 

@@ -23,8 +23,13 @@ from pathlib import Path
 
 import psutil
 
+from grading import system_calls
+
 HERE = Path(__file__).resolve().parent
 CALM = {"OMP_NUM_THREADS": "1", "PYTHONUTF8": "1", "TQDM_DISABLE": "1", "MPLBACKEND": "agg"}
+SEALED = ["--remount-ro", "/dev", "--remount-ro", "/"]  # what bubblewrap itself made in memory
+DEEPEST = 12  # lists in lists of an answer
+AGAIN = 20  # at most so often a notebook is run again without a cell that killed it
 SHOWN = 20_000  # bytes kept of what a notebook prints
 
 
@@ -60,7 +65,7 @@ def available() -> bool:
     """Whether bubblewrap is installed and may make a sandbox on this machine."""
     if not shutil.which("bwrap"):
         return False
-    return subprocess.run([*_bwrap(1), "/bin/true"], capture_output=True).returncode == 0
+    return subprocess.run([*_bwrap(1), *SEALED, "/bin/true"], capture_output=True).returncode == 0
 
 
 def _bwrap(scratch_mb):
@@ -77,7 +82,7 @@ def _bwrap(scratch_mb):
         command += ["--ro-bind", path, path]
     command += ["--ro-bind-try", "/etc/ld.so.cache", "/etc/ld.so.cache"]
     command += ["--proc", "/proc", "--dev", "/dev"]
-    for folder in ("/tmp", "/scratch"):
+    for folder in ("/tmp", "/scratch", "/dev/shm"):
         command += ["--size", str(scratch_mb * 2**20), "--tmpfs", folder]
     variables = {"HOME": "/scratch", "PATH": "/usr/bin:/bin", "LANG": "C.UTF-8", "USER": "student"}
     for name, value in (variables | CALM).items():
@@ -122,7 +127,8 @@ def run(
         if ended is None:
             break
         _blame(outcome, at["questions"], ended)
-        if at["start"] is None or limits.total_s - (time.monotonic() - began) < 1:
+        too_late = limits.total_s - (time.monotonic() - began) < 1
+        if at["start"] is None or too_late or len(skip) == AGAIN:
             break
         if isinstance(at["start"], str):  # a function that was called
             questions = [one for one in questions if one["id"] != at["start"]]
@@ -158,14 +164,18 @@ def _once(cells, questions, skip, limits, seconds, trusted, outcome):
 def _start(folder, limits, trusted):
     """The process, and the end of the pipe from which its messages come."""
     ours, theirs = os.pipe()
-    confined = ["prlimit", f"--data={limits.memory_mb * 2**20}", "--core=0"]
+    refused = os.memfd_create("refused")
+    os.write(refused, system_calls.refuse())
+    os.lseek(refused, 0, os.SEEK_SET)
+    confined = ["prlimit", f"--data={limits.memory_mb * 2**20}", "--core=0", "--nofile=256"]
     confined += [f"--fsize={limits.scratch_mb * 2**20}"]
     if os.getuid():  # Linux does not count root's processes; the watch below does
         confined += [f"--nproc={_running() + limits.processes}"]
     if trusted:
         runner, environment = Path(folder, "runner.py"), os.environ | CALM
     else:
-        confined += [*_bwrap(limits.scratch_mb), "--ro-bind", folder, "/job", "--"]
+        confined += [*_bwrap(limits.scratch_mb), "--ro-bind", folder, "/job"]
+        confined += ["--seccomp", str(refused), *SEALED, "--"]
         runner, environment = "/job/runner.py", {"PATH": os.environ.get("PATH", "/usr/bin:/bin")}
     try:
         process = subprocess.Popen(
@@ -173,7 +183,7 @@ def _start(folder, limits, trusted):
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            pass_fds=(theirs,),
+            pass_fds=(theirs, refused),
             env=environment,
             cwd=folder,
             start_new_session=True,
@@ -183,6 +193,7 @@ def _start(folder, limits, trusted):
         raise NoSandboxError(f"the sandbox did not start: {error}") from error
     finally:
         os.close(theirs)
+        os.close(refused)
     return process, ours
 
 
@@ -261,13 +272,18 @@ def _message(line):
         message = json.loads(line, parse_constant=_refuse)
     except (ValueError, RecursionError):
         return None
-    if not isinstance(message, dict):
+    if not isinstance(message, dict) or _depth(message) > DEEPEST:
         return None
     if "start" in message:
         questions = message.get("questions")
         if not isinstance(message["start"], int | str) or not _texts(questions):
             return None
     return message
+
+
+def _depth(value):
+    inside = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return 1 + max(map(_depth, inside), default=0)
 
 
 def _refuse(word):

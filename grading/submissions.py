@@ -58,6 +58,7 @@ def find(folder: Path, assignment: str) -> tuple[str, list[Submission]]:
 
 
 def _one(student, called, paths):
+    called = "".join(c if c.isprintable() else "?" for c in called)
     plain = [path for path in paths if path.is_file() and not path.is_symlink()]
     refused = len(paths) - len(plain)
     remark = f"{refused} of its files are links or no plain files" if refused else ""
