@@ -16,18 +16,18 @@ def inputs(code):
     """A student's own numbers; the notebook draws them in the same way."""
     draw = random.Random(code)
     return {
-        "k": draw.choice([0.1, 0.2, 0.3, 0.4]),
-        "c": draw.choice([0.3, 0.4, 0.5, 0.6, 0.7]),
+        "bend": draw.choice([0.1, 0.2, 0.3, 0.4]),
+        "lift": draw.choice([0.3, 0.4, 0.5, 0.6, 0.7]),
         "depth": draw.randint(14, 18),
     }
 
 
 def phi(z, at):
-    return at["c"] + (z if z > 0 else at["k"] * math.tanh(z))
+    return at["lift"] + (z if z > 0 else at["bend"] * math.tanh(z))
 
 
 def slope(z, at):
-    return 1.0 if z > 0 else at["k"] / math.cosh(z) ** 2
+    return 1.0 if z > 0 else at["bend"] / math.cosh(z) ** 2
 
 
 def mean(function, q, at):
@@ -91,7 +91,7 @@ def check_predicted(answer, inputs):
     ):
         hint = " These are shares of the mean square. RMS was asked."
     elif not all(good):
-        hint = " One factor for each layer between layer 1 and the top; the offset c counts."
+        hint = " One factor for each layer between layer 1 and the top; the lift counts."
     return sum(good) / 2, f"{words[0].upper()}{words[1:]}.{hint}"
 
 

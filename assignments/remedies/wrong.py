@@ -18,7 +18,7 @@ return (q / square) ** 0.5
     Wrong(
         "the slopes at zero count, whatever the variance",
         "critical_gain",
-        "return (2 / (1 + k**2)) ** 0.5",
+        "return (2 / (1 + bend**2)) ** 0.5",
         0,
     ),
     Wrong(
@@ -28,7 +28,7 @@ return (q / square) ** 0.5
 grid = torch.linspace(-10, 10, 20001, dtype=torch.float64)
 bell = torch.exp(-(grid**2) / 2)
 z = q**0.5 * grid
-slope = torch.where(z > 0, 1.0, k * (1 - torch.tanh(z) ** 2))
+slope = torch.where(z > 0, 1.0, bend * (1 - torch.tanh(z) ** 2))
 return float(bell.sum() / (slope**2 * bell).sum())
 """,
         1.5,
@@ -40,7 +40,7 @@ return float(bell.sum() / (slope**2 * bell).sum())
 u = torch.linspace(-10, 10, 20001, dtype=torch.float64)
 density = torch.exp(-(u**2) / 2)
 density = density / density.sum()
-slopes = torch.where(u > 0, 1.0, k * (1 - torch.tanh(u) ** 2))
+slopes = torch.where(u > 0, 1.0, bend * (1 - torch.tanh(u) ** 2))
 spread = (phi(u) ** 2 * density).sum() - (phi(u) * density).sum() ** 2
 factor = float((slopes**2 * density).sum() / spread) ** 0.5
 predicted_norms = [factor ** (depth - 1)] * 2
