@@ -85,9 +85,7 @@ def _handout(given):
 
 
 def _check(given):
-    lines, right = check(given.assignment)
-    print("\n".join(lines))
-    return 0 if right else 1
+    return 0 if check(given.assignment)[1] else 1
 
 
 def _grade(given):

@@ -178,20 +178,22 @@ def _replace(path, text):
 def write(out: Path, system: str, column: str, results: list[dict]) -> None:
     """marks.csv for the system, hand.csv for the teacher, a page of feedback for each student.
 
-    What the teacher has written into hand.csv counts, and stays. Raises ValueError where it cannot:
-    points out of range, or a student or question that is not there.
+    What the teacher has written into hand.csv counts, in place of a machine's points too, and
+    stays. Raises ValueError where it cannot: points out of range, or a student or question that is
+    not there.
     """
     by_hand = _by_hand(out / "hand.csv")
     rows = []
     for result in results:
         for name, one in result["questions"].items():
-            answer = one.get("answer")
-            if one["points"] is None and result["status"] == "graded":
-                points, comment = by_hand.pop((result["student"], name), ("", ""))
-                rows.append([result["student"], name, one["of"], points, comment, answer[:5_000]])
-                if points.strip():
-                    one["points"] = _points(points, one["of"], f"{result['student']}, {name}")
-                    one["feedback"] = comment or one["feedback"]
+            points, comment = by_hand.pop((result["student"], name), ("", ""))
+            waits = one["points"] is None and result["status"] == "graded"
+            if waits or points.strip():
+                answer = str(one.get("answer", ""))[:5_000]
+                rows.append([result["student"], name, one["of"], points, comment, answer])
+            if points.strip():
+                one["points"] = _points(points, one["of"], f"{result['student']}, {name}")
+                one["feedback"] = comment or one.get("feedback")
     if lost := [f"{who}, {name}" for (who, name), (points, _) in by_hand.items() if points.strip()]:
         raise ValueError(f"hand.csv has points for what is not there to be marked: {lost}")
     _replace(out / "marks.csv", submissions.marks_csv(system, column, results))

@@ -49,6 +49,8 @@ def answer(namespace, question):
     name = question["name"]
     if name not in namespace:
         return {"missing": f"nothing is called {name}"}
+    if namespace[name] is ...:
+        return {"missing": "not answered"}
     try:
         value = namespace[name]
         if question["kind"] == "function":

@@ -23,6 +23,7 @@ from pathlib import Path
 
 import psutil
 
+import vglib
 from grading import system_calls
 
 HERE = Path(__file__).resolve().parent
@@ -85,6 +86,7 @@ def _bwrap(scratch_mb):
     for folder in ("/tmp", "/scratch", "/dev/shm"):
         command += ["--size", str(scratch_mb * 2**20), "--tmpfs", folder]
     variables = {"HOME": "/scratch", "PATH": "/usr/bin:/bin", "LANG": "C.UTF-8", "USER": "student"}
+    variables["PYTHONPATH"] = str(Path(vglib.__file__).parents[1])  # where it is editable
     for name, value in (variables | CALM).items():
         command += ["--setenv", name, value]
     return [*command, "--chdir", "/scratch"]
@@ -92,8 +94,6 @@ def _bwrap(scratch_mb):
 
 def _python():
     """Folders to be read: this Python, its packages, and vglib itself where it is editable."""
-    import vglib
-
     folders = {
         sys.prefix,
         sys.base_prefix,
@@ -229,7 +229,7 @@ def _watch(process, answers, limits, seconds, outcome):
                             place = {"start": message["start"], "questions": message["questions"]}
                             cell_began = time.monotonic()
                         if message.get("done"):
-                            outcome.output = _shown(text)
+                            outcome.output = _shown(text + _rest(process.stdout.fileno()))
                             return None, place
                         _take(message, outcome)
                 else:
@@ -256,6 +256,14 @@ def _watch(process, answers, limits, seconds, outcome):
                 if not ready:
                     raise NoSandboxError(f"the sandbox did not start: {outcome.output[-500:]}")
                 return fault, place
+
+
+def _rest(stream):
+    """What has been printed and not yet read."""
+    os.set_blocking(stream, False)
+    with contextlib.suppress(BlockingIOError):
+        return os.read(stream, SHOWN)
+    return b""
 
 
 def _fds(selector):

@@ -1,5 +1,6 @@
 """Tries an assignment on itself: what each of its own notebooks scores, and what it should."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from grading import assignment as assignments
@@ -10,9 +11,13 @@ SECRET = b"not a secret: for trials"
 
 
 def check(
-    name: str, *, trusted: bool = False, where: Path = assignments.FOLDER
+    name: str,
+    *,
+    students: Sequence[str] = STUDENTS,
+    trusted: bool = False,
+    where: Path = assignments.FOLDER,
 ) -> tuple[list[str], bool]:
-    """Lines of a table (what, points, due), and whether all got what they should.
+    """Print a table (what, points, seconds); its lines, and whether all got what they should.
 
     The reference gets all points that a machine gives, the untouched copy none, and a known-wrong
     answer as many as its author says, and all for the other questions that do not rest on it.
@@ -20,7 +25,8 @@ def check(
     assignment = assignments.load(name, where)
     full = {one.name: one.points for one in assignment.questions if one.kind != "paragraph"}
     lines, right = [f"{'what':60} {'student':8} {'points':>7} {'s':>6}"], True
-    for student in STUDENTS:
+    print(lines[0])
+    for student in students:
         code = assignments.code_of(SECRET, name, student)
         trials = [
             ("reference", assignments.reference(assignment, code), full, ()),
@@ -46,6 +52,7 @@ def check(
             total = sum(got.values())
             lines.append(f"{what[:60]:60} {student:8} {total:7g} {seconds:6.1f}")
             lines += wrong_marks + [f"    {one}" for one in faults]
+            print(*lines[-1 - len(wrong_marks) - len(faults) :], sep="\n", flush=True)
     return lines, right
 
 

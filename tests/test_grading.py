@@ -160,7 +160,7 @@ def test_a_trial_tells_when_a_notebook_does_not_get_what_it_should(where, tmp_pa
 )
 @needs_sandbox
 def test_each_notebook_of_an_assignment_gets_what_it_should(name):
-    lines, right = trial.check(name)
+    lines, right = trial.check(name, students=["mary"])  # authors tried others
     assert right, "\n".join(lines)
 
 
