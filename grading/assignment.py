@@ -76,8 +76,12 @@ class Assignment:
         return self.checks.QUESTIONS
 
 
-def load(name: str, folder: Path = FOLDER) -> Assignment:
-    """The assignment ``folder/name``. Raises FileNotFoundError with the names that there are."""
+def load(name: str, folder: Path | None = None) -> Assignment:
+    """The assignment ``name`` in ``folder``, or among the project's.
+
+    Raises FileNotFoundError with the names that there are.
+    """
+    folder = folder or FOLDER
     place = folder / name
     if not (place / "assignment.ipynb").is_file():
         there = ", ".join(sorted(one.parent.name for one in folder.glob("*/assignment.ipynb")))

@@ -42,7 +42,7 @@ def grade(
     limits: sandbox.Limits = sandbox.Limits(),  # noqa: B008 (it is frozen)
     jobs: int = 1,
     trust_students: bool = False,
-    where: Path = assignments.FOLDER,
+    where: Path | None = None,
 ) -> list[dict]:
     """Judge all submissions in ``folder`` and write marks.csv, hand.csv, feedback/ and results/.
 
@@ -76,7 +76,7 @@ def grade_one(
     secret: bytes,
     limits: sandbox.Limits,
     trusted: bool,
-    where: Path,
+    where: Path | None,
 ) -> dict:
     """The result of one submission: from its file if nothing has changed, else judged anew."""
     assignment = assignments.load(name, where)

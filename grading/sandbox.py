@@ -280,8 +280,11 @@ def _message(line):
         message = json.loads(line, parse_constant=_refuse)
     except (ValueError, RecursionError):
         return None
-    if not isinstance(message, dict) or _depth(message) > DEEPEST:
+    if not isinstance(message, dict):
         return None
+    if _depth(message) > DEEPEST:
+        told = {"error": f"more than {DEEPEST} lists in lists"}
+        return {"question": message.get("question"), "answer": told}
     if "start" in message:
         questions = message.get("questions")
         if not isinstance(message["start"], int | str) or not _texts(questions):

@@ -15,7 +15,7 @@ def check(
     *,
     students: Sequence[str] = STUDENTS,
     trusted: bool = False,
-    where: Path = assignments.FOLDER,
+    where: Path | None = None,
 ) -> tuple[list[str], bool]:
     """Print a table (what, points, seconds); its lines, and whether all got what they should.
 

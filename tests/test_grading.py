@@ -181,7 +181,7 @@ FIND = """
 import os
 row = []
 for top, folders, files in os.walk("/"):
-    row += [1] * sum(f in ("checks.py", "wrong.py", "rubric.md", "secret") for f in files)
+    row += [1] * sum(f in ("wrong.py", "rubric.md", "secret", "hand.csv") for f in files)
     row += [2] * sum(f.endswith("_small.ipynb") for f in files)
 """
 FORGE = """
