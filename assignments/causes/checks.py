@@ -6,19 +6,21 @@ import random
 from scipy import integrate
 
 from grading.assignment import Question
-from grading.judge import near
+from grading.judge import near, number
 
 TITLE = "Predict it before you build it"
 
 
 def inputs(code):
     """A student's own numbers; the notebook draws them in the same way."""
+    # For all of these the factor of each layer is below 0.92, that of the top layer at least 1.13
+    # times that of layer 1, and the share below 0.34. So layers taken wrongly show.
     draw = random.Random(code)
     return {
-        "a": draw.choice([1.2, 1.4, 1.6, 1.8]),
-        "b": draw.choice([0.4, 0.5, 0.6, 0.7]),
-        "gain": draw.choice([0.9, 1.0, 1.1]),
-        "depth": draw.randint(14, 24),
+        "a": draw.choice([1.6, 1.7, 1.8]),
+        "b": draw.choice([0.5, 0.52, 0.54]),
+        "gain": draw.choice([0.85, 0.9, 0.95]),
+        "depth": draw.randint(8, 16),
     }
 
 
@@ -68,34 +70,59 @@ def variance_calls(inputs, seed):
 
 
 def check_variance(answer, inputs):
-    good = [
-        near(told, gain**2 * mean(lambda z: phi(z, inputs) ** 2, q), within=0.02)
-        for (q, gain), told in answer
-    ]
-    if all(good):
+    if not all(number(told) for _, told in answer):
+        return 0, "next_variance(q, gain) should give one number."
+
+    def everywhere(rule):
+        return all(near(told, rule(q, gain), within=0.02) for (q, gain), told in answer)
+
+    def due(q, gain):
+        return gain**2 * mean(lambda z: phi(z, inputs) ** 2, q)
+
+    if everywhere(due):
         return 1, "Right for all variances that we tried."
-    return 0, f"Right at {sum(good)} of {len(good)}: next_variance(q, gain) is one layer's step."
+    if everywhere(lambda q, gain: due(q, gain) / gain):
+        return 0, "The gain is a standard deviation; its square belongs into a variance."
+    if everywhere(lambda q, gain: q * (gain * inputs["a"] * inputs["b"]) ** 2):
+        return 0, "So small signals grow. For larger ones the tanh bends: take the mean of φ(z)²."
+    (first, told), *_ = answer
+    if everywhere(lambda q, gain: due(q, gain) * told / due(*first)):
+        return 0, f"Always {told / due(*first):.3g} times what is due. Do the weights add up to 1?"
+    return 0, "Not yet. Asked was gain² times the mean of φ(z)², with z of mean 0 and variance q."
+
+
+def factors(at):
+    """What each layer multiplies the RMS of the gradient by, from layer 1 to the top."""
+    q, found = at["gain"] ** 2, []
+    for _ in range(at["depth"]):
+        found.append(at["gain"] * math.sqrt(mean(lambda z: slope_at(z, at) ** 2, q)))
+        q = at["gain"] ** 2 * mean(lambda z: phi(z, at) ** 2, q)
+    return found
 
 
 def expected_share(at):
     """Gradient at layer 1 relative to the top, by theory, layer by layer."""
-    q, share = at["gain"] ** 2, 1.0
-    variances = []
-    for _ in range(at["depth"]):
-        variances.append(q)
-        q = at["gain"] ** 2 * mean(lambda z: phi(z, at) ** 2, q)
-    for q in variances[:-1]:
-        share *= at["gain"] * math.sqrt(mean(lambda z: slope_at(z, at) ** 2, q))
-    return share
+    return math.prod(factors(at)[:-1])
 
 
 def check_predicted(answer, inputs):
-    expected = expected_share(inputs)
+    each = factors(inputs)
+    expected = math.prod(each[:-1])
     if near(answer, expected, within=0.03):
         return 1, "Right."
+    steepest = inputs["gain"] * inputs["a"] * inputs["b"]
+    if near(answer, steepest ** len(each[:-1]), within=0.005):
+        return 0, "This takes the steepest slope everywhere. Units away from 0 have smaller ones."
     if near(answer, expected**2, within=0.06):
         return 0.5, "This is the share of the mean square. Take its root: RMS was asked."
-    return 0, "Not yet. Multiply one factor for each layer between layer 1 and the top."
+    for taken, which in (
+        (each, "1 to depth"),
+        (each[1:], "2 to depth"),
+        (each[1:-1], "2 to depth−1"),
+    ):
+        if near(answer, math.prod(taken), within=0.02):
+            return 0.5, f"You took the layers {which}. The slopes that count are of 1 to depth−1."
+    return 0, "Not yet. Layers 1 to depth−1 multiply the RMS by gain times RMS slope, each its own."
 
 
 def check_measured(answer, inputs):
@@ -104,6 +131,8 @@ def check_measured(answer, inputs):
     if len(set(answer)) < 5:
         return 0, "Draws differ; these numbers do not."
     expected = expected_share(inputs)
+    if all(one and expected / 3 < 1 / one < expected * 3 for one in answer):
+        return 0, "Upside down: asked was layer 1 divided by the top."
     close = sum(expected / 3 < one < expected * 3 for one in answer)
     return close / 5, f"{close} of 5 draws lie within a factor of three of what theory gives."
 
@@ -112,12 +141,15 @@ def check_critical(answer, inputs):
     expected = 1 / (inputs["a"] * inputs["b"])
     if near(answer, expected, within=0.01):
         return 1, "Right: there the factor is one for small signals."
-    return 0, "At this gain a small gradient still shrinks or grows from layer to layer."
+    return 0, "At this gain a small signal still shrinks or grows from layer to layer."
 
 
 def check_verdict(answer, inputs):
-    due = "starved" if expected_share(inputs) <= 0.1 else "fed"
-    return (1, "Right.") if answer.strip().lower() == due else (0, "Compare with a tenth.")
+    share, told = expected_share(inputs), answer.strip().lower()
+    if near(share, 0.1, within=0.03) and told in ("starved", "fed"):
+        return 1, "Right; your share is so near to a tenth that both are."
+    due = "starved" if share <= 0.1 else "fed"
+    return (1, "Right.") if told == due else (0, "Compare the predicted share with a tenth.")
 
 
 QUESTIONS = (
