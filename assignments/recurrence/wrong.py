@@ -54,6 +54,38 @@ return norms
         0,
     ),
     Wrong(
+        "the matrix on the way back too, not its transpose",
+        "by_lag",
+        """
+h, states = torch.zeros(len(U), dtype=U.dtype), []
+for fed_in in x:
+    h = torch.tanh(U @ h + fed_in)
+    states.append(h)
+back, norms = torch.ones(len(U), dtype=U.dtype), []
+for state in reversed(states):
+    norms.append(float(back.norm()))
+    back = U @ ((1 - state**2) * back)
+return norms
+""",
+        0,
+    ),
+    Wrong(
+        "the slopes of the state before",
+        "by_lag",
+        """
+h, states = torch.zeros(len(U), dtype=U.dtype), []
+for fed_in in x:
+    states.append(h)
+    h = torch.tanh(U @ h + fed_in)
+back, norms = torch.ones(len(U), dtype=U.dtype), []
+for state in reversed(states):
+    norms.append(float(back.norm()))
+    back = U.T @ ((1 - state**2) * back)
+return norms
+""",
+        0,
+    ),
+    Wrong(
         "the first time step is lag 0",
         "by_lag",
         """
@@ -68,6 +100,16 @@ return [float(state.grad.norm()) for state in states]
         1.5,
     ),
     Wrong("a radius of one is the border", "border", "border = 1.0", 0),
+    Wrong(
+        "the forget gate first, then the input gate",
+        "start_biases",
+        """
+gate = share ** (1 / times)
+forget = torch.log(gate / (1 - gate))
+return torch.cat([forget, -forget, torch.zeros(2 * len(times))])
+""",
+        1,
+    ),
     Wrong(
         "a forget bias of one is enough for any lag",
         "start_biases",
@@ -129,6 +171,29 @@ for seed in range(5):
         0,
     ),
     Wrong(
+        "the bias in both of PyTorch's vectors",
+        "measured_factors",
+        """
+measured_factors = []
+for seed in range(5):
+    torch.manual_seed(seed)
+    cell, readout = nn.GRUCell(10, 64).double(), nn.Linear(64, 8).double()
+    with torch.no_grad():
+        cell.bias_ih[64:128] = bias
+        cell.bias_hh[64:128] = bias
+    tokens = nn.functional.one_hot(torch.randint(10, (16, 41)), 10).double()
+    h, states = torch.zeros(16, 64).double(), []
+    for t in range(41):
+        h = cell(tokens[:, t], h)
+        h.retain_grad()
+        states.append(h)
+    nn.functional.cross_entropy(readout(h), torch.randint(8, (16,))).backward()
+    near, far = (float(states[40 - lag].grad.norm()) for lag in (10, 40))
+    measured_factors.append((far / near) ** (1 / 30))
+""",
+        0,
+    ),
+    Wrong(
         "the gates of a GRU carry the gradient: hardly anything is lost",
         "measured_factors",
         "measured_factors = [1 - seed / 1000 for seed in range(5)]",
@@ -139,6 +204,18 @@ for seed in range(5):
         "clip",
         "return gradient * bound / (gradient.norm() + 1e-30)",
         0,
+    ),
+    Wrong(
+        "every gradient is brought to the bound, zeros too",
+        "clip",
+        "return gradient * bound / gradient.norm()",
+        0,
+    ),
+    Wrong(
+        "zeros divided by their norm",
+        "clip",
+        "return gradient / gradient.norm() * min(float(gradient.norm()), bound)",
+        1.5,
     ),
     Wrong("each entry is clipped by itself", "clip", "return gradient.clamp(-bound, bound)", 0),
 )
