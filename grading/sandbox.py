@@ -28,7 +28,8 @@ from grading import system_calls
 
 HERE = Path(__file__).resolve().parent
 CALM = {"OMP_NUM_THREADS": "1", "PYTHONUTF8": "1", "TQDM_DISABLE": "1", "MPLBACKEND": "agg"}
-SEALED = ["--remount-ro", "/dev", "--remount-ro", "/"]  # what bubblewrap itself made in memory
+# What bubblewrap itself made in memory; and /proc, where root may write to the kernel's settings.
+SEALED = ["--remount-ro", "/proc", "--remount-ro", "/dev", "--remount-ro", "/"]
 DEEPEST = 12  # lists in lists of an answer
 AGAIN = 20  # at most so often a notebook is run again without a cell that killed it
 SHOWN = 20_000  # bytes kept of what a notebook prints

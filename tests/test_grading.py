@@ -232,6 +232,16 @@ except OSError:
 if ctypes.CDLL(None).shmget(0, 4096, 0o1600) >= 0:
     row.append(2)
 """
+SETTINGS = """
+import os
+row = []
+for top, folders, files in os.walk("/proc"):
+    if top == "/proc":
+        folders[:] = ["self", "sys"]
+    for place in (os.path.join(top, one) for one in files):
+        if os.access(place, os.W_OK) and "/fd/" not in place:
+            row.append(place)
+"""
 FILL = """
 import os
 row = [0]
@@ -303,6 +313,7 @@ HOSTILE = {
     "a fake score in print": ("print('{\"points\": 100}', 'TOTAL 100/100')", ALL),
     "monkeypatching": (PATCH, None),
     "writing outside": (OUTSIDE + "assert row == [0], row", ALL),
+    "the kernel's settings": (SETTINGS + "assert not row, row[:9]", ALL),
     "filling the disk": (FILL + "assert row == [0], row", ALL),
     "the network": (NETWORK + "assert not row, row", ALL),
     "input()": ("row = input()", ALL),
@@ -363,6 +374,7 @@ def test_an_attack_gets_what_its_answers_deserve(class_of_attackers, number, kin
         "memory of no process",
         "looking for checks and classmates",
         "writing outside",
+        "the kernel's settings",
         "filling the disk",
         "the network",
         "the environment",
