@@ -30,6 +30,7 @@ HERE = Path(__file__).resolve().parent
 CALM = {"OMP_NUM_THREADS": "1", "PYTHONUTF8": "1", "TQDM_DISABLE": "1", "MPLBACKEND": "agg"}
 # What bubblewrap itself made in memory; and /proc, where root may write to the kernel's settings.
 SEALED = ["--remount-ro", "/proc", "--remount-ro", "/dev", "--remount-ro", "/"]
+SCRATCH = "/tmp", "/scratch", "/dev/shm"  # in memory, too
 DEEPEST = 12  # lists in lists of an answer
 AGAIN = 20  # at most so often a notebook is run again without a cell that killed it
 SHOWN = 20_000  # bytes kept of what a notebook prints
@@ -80,12 +81,12 @@ def _bwrap(scratch_mb):
             command += ["--symlink", os.readlink(top), str(top)]
         elif top.exists():
             command += ["--ro-bind", str(top), str(top)]
-    for path in _python():
-        command += ["--ro-bind", path, path]
     command += ["--ro-bind-try", "/etc/ld.so.cache", "/etc/ld.so.cache"]
     command += ["--proc", "/proc", "--dev", "/dev"]
-    for folder in ("/tmp", "/scratch", "/dev/shm"):
+    for folder in SCRATCH:
         command += ["--size", str(scratch_mb * 2**20), "--tmpfs", folder]
+    for path in _python():  # after /tmp, which would hide what lies in it
+        command += ["--ro-bind", path, path]
     variables = {"HOME": "/scratch", "PATH": "/usr/bin:/bin", "LANG": "C.UTF-8", "USER": "student"}
     variables["PYTHONPATH"] = str(Path(vglib.__file__).parents[1])  # where it is editable
     for name, value in (variables | CALM).items():

@@ -486,6 +486,16 @@ def test_links_and_pipes_are_not_followed(where, tmp_path):
 
 
 @needs_sandbox
+def test_the_library_is_there_wherever_it_lies(tmp_path, monkeypatch):
+    (tmp_path / "vglib").mkdir()
+    (tmp_path / "vglib" / "__init__.py").write_text("")
+    monkeypatch.setattr(sandbox.vglib, "__file__", str(tmp_path / "vglib" / "__init__.py"))
+    asked = [{"id": "found", "name": "found", "kind": "text", "calls": []}]
+    outcome = sandbox.run(["import vglib; found = vglib.__file__"], asked, LIMITS)
+    assert outcome.answers["found"] == {"value": sandbox.vglib.__file__}
+
+
+@needs_sandbox
 def test_metadata_and_doubled_cells_do_not_matter(where, tmp_path):
     notebook = honest(where, "7")
     for cell in notebook.cells:
