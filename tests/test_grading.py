@@ -221,6 +221,16 @@ for address in (("127.0.0.1", PORT), ("1.1.1.1", 80)):
     except OSError:
         pass
 """
+FAMILIES = """
+import socket
+row = []
+for family in set(range(60)) - {1, 2, 10, 16}:
+    try:
+        socket.socket(family, socket.SOCK_STREAM)
+    except PermissionError:
+        row.append(family)
+socket.socketpair(), socket.socket(), socket.socket(socket.AF_INET6)
+"""
 HIDDEN_MEMORY = """
 import ctypes, os
 row = []
@@ -316,6 +326,7 @@ HOSTILE = {
     "the kernel's settings": (SETTINGS + "assert not row, row[:9]", ALL),
     "filling the disk": (FILL + "assert row == [0], row", ALL),
     "the network": (NETWORK + "assert not row, row", ALL),
+    "other networks": (FAMILIES + "assert len(row) == 56, row", ALL),
     "input()": ("row = input()", ALL),
     "exit()": ("exit()\nquit()", ALL),
     "sys.exit": ("import sys; sys.exit(3)", ALL),
@@ -377,6 +388,7 @@ def test_an_attack_gets_what_its_answers_deserve(class_of_attackers, number, kin
         "the kernel's settings",
         "filling the disk",
         "the network",
+        "other networks",
         "the environment",
     ):
         assert not one["other_faults"]
