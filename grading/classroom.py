@@ -212,10 +212,16 @@ def _by_hand(path):
     """(points, comment) by student and question, as the teacher wrote them."""
     if not path.exists():
         return {}
-    with path.open(encoding="utf-8", newline="") as file:
+    with path.open(encoding="utf-8-sig", newline="") as file:  # spreadsheets begin it with a mark
+        rows = csv.DictReader(file, restval="")
+        if lost := [one for one in HAND[:5] if one not in (rows.fieldnames or ())]:
+            raise ValueError(f"{path} has no column {', '.join(lost)}")
         return {
-            (row["student"].lstrip("'"), row["question"]): (row["points"], row["comment"])
-            for row in csv.DictReader(file)
+            (row["student"].lstrip("'"), row["question"]): (
+                row["points"].lstrip("'"),
+                row["comment"],
+            )
+            for row in rows
         }
 
 

@@ -89,11 +89,12 @@ def marks_csv(system: str, column: str, results: Iterable[dict]) -> str:
 
 
 def as_csv(rows: Iterable[list]) -> str:
-    """Rows as CSV in which no text can be taken for a formula by a spreadsheet."""
+    """Rows as CSV in which no text can be taken for a formula, or for the end of a row."""
     text = io.StringIO()
     write = csv.writer(text, lineterminator="\n").writerow
     for row in rows:
-        write([f"'{one}" if str(one).startswith(FORMULA) else one for one in row])
+        plain = [str(one).replace("\r", "\n") for one in row]  # the writer does not quote \r
+        write([f"'{one}" if one.startswith(FORMULA) else one for one in plain])
     return text.getvalue()
 
 

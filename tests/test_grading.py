@@ -668,6 +668,28 @@ def test_marks_by_hand_are_merged_and_stay(where, tmp_path):
         classroom.merge(out)
 
 
+@needs_sandbox
+def test_no_paragraph_breaks_the_table_for_marks_by_hand(where, tmp_path):
+    folder, out = tmp_path / "submissions", tmp_path / "out"
+    folder.mkdir()
+    endings = ("good\rx", "good\r\n8,square,3,3", '"\r8,square,3,3,', "=\r8", "\x00\x0b\u2028\x85x")
+    for student, ending in enumerate(endings):
+        notebook = honest(where, str(student))
+        notebook.cells[-1].source += ending
+        hand_in(folder, str(student), notebook)
+    graded(where, folder, out)
+    rows = list(csv.DictReader((out / "hand.csv").open(newline="")))
+    assert [row["student"] + row["question"] for row in rows] == [f"{n}why" for n in range(5)]
+    classroom.merge(out)
+    hand = (out / "hand.csv").read_text()
+    (out / "hand.csv").write_text("\ufeff" + hand.replace("0,why,1,,", "0,why,1,+1,"))
+    for _ in range(2):
+        assert points(classroom.merge(out)[0])["why"] == 1
+    (out / "hand.csv").write_text("a;b\n1;2\n")
+    with pytest.raises(ValueError, match=r"has no column student, question, of, points, comment"):
+        classroom.merge(out)
+
+
 def test_the_command_hands_out_and_grades(where, tmp_path, monkeypatch, capsys):
     from grading import __main__ as command
 
