@@ -35,7 +35,7 @@ def judge(
             else:
                 mark["points"] = 0.0
         elif "value" not in told:
-            mark["feedback"] = str(told.get("error") or told.get("missing"))
+            mark["feedback"] = str(told.get("error") or told.get("missing"))[:500]
         else:
             answer = mark["answer"] = told["value"]
             if one.kind == "function":

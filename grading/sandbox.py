@@ -32,6 +32,8 @@ CALM = {"OMP_NUM_THREADS": "1", "PYTHONUTF8": "1", "TQDM_DISABLE": "1", "MPLBACK
 SEALED = ["--remount-ro", "/proc", "--remount-ro", "/dev", "--remount-ro", "/"]
 SCRATCH = "/tmp", "/scratch", "/dev/shm"  # in memory, too
 DEEPEST = 12  # lists in lists of an answer
+LONGEST = 250_000  # bytes of one line; the runner keeps answers below that
+FAULTS = 50  # so many are told of cells that answer no question
 AGAIN = 20  # at most so often a notebook is run again without a cell that killed it
 SHOWN = 20_000  # bytes kept of what a notebook prints
 
@@ -144,8 +146,9 @@ def run(
 def _blame(outcome, questions, fault):
     for one in questions:
         outcome.faults.setdefault(one, fault)
-    if not questions and fault not in outcome.other_faults:
-        outcome.other_faults.append(fault)
+    told = outcome.other_faults
+    if not questions and len(told) < FAULTS and fault not in told:
+        told.append(fault)
 
 
 def _once(cells, questions, skip, limits, seconds, trusted, outcome):
@@ -156,7 +159,8 @@ def _once(cells, questions, skip, limits, seconds, trusted, outcome):
         shutil.copy(HERE / "runner.py", folder)
         process, answers = _start(folder, limits, trusted)
         try:
-            return _watch(process, answers, limits, seconds, outcome)
+            places = {*range(len(cells)), *(one["id"] for one in questions)}
+            return _watch(process, answers, limits, seconds, outcome, places)
         finally:
             _kill(process)
             process.stdout.close()
@@ -208,7 +212,7 @@ def _running():
     )
 
 
-def _watch(process, answers, limits, seconds, outcome):
+def _watch(process, answers, limits, seconds, outcome, places):
     """Read what it says until it ends: (None, place) at its end, else (what ended it, place)."""
     place = {"start": None, "questions": []}
     started, buffer, said, printed, ready = time.monotonic(), b"", 0, 0, False
@@ -225,7 +229,7 @@ def _watch(process, answers, limits, seconds, outcome):
                 elif key.fd == answers:
                     said += len(chunk)
                     *lines, buffer = (buffer + chunk).split(b"\n")
-                    for message in filter(None, map(_message, lines)):
+                    for message in filter(None, (_message(one, places) for one in lines)):
                         ready = ready or "ready" in message
                         if "start" in message:
                             place = {"start": message["start"], "questions": message["questions"]}
@@ -276,22 +280,27 @@ def _shown(text):
     return text.decode("utf-8", "replace")
 
 
-def _message(line):
-    """A line as a dict of the form that runner.py writes, or None: anybody may have written it."""
+def _message(line, places):
+    """A line as a dict of the form that runner.py writes, or None: anybody may have written it.
+
+    ``places``: the positions of cells and the questions that it may speak of.
+    """
     try:
-        message = json.loads(line, parse_constant=_refuse)
+        message = json.loads(line, parse_constant=_refuse) if len(line) < LONGEST else None
+        depth = _depth(message)
     except (ValueError, RecursionError):
         return None
     if not isinstance(message, dict):
         return None
-    if _depth(message) > DEEPEST:
-        told = {"error": f"more than {DEEPEST} lists in lists"}
-        return {"question": message.get("question"), "answer": told}
-    if "start" in message:
-        questions = message.get("questions")
-        if not isinstance(message["start"], int | str) or not _texts(questions):
-            return None
-    return message
+    start, question = message.get("start", ""), message.get("question", "")
+    named = message.get("questions", [])
+    if type(start) not in (int, str) or not isinstance(question, str) or not _texts(named):
+        return None
+    if not {start, question, *named} - {""} <= places:
+        return None
+    if depth > DEEPEST:
+        message = {"question": question, "answer": {"error": f"more than {DEEPEST} lists in lists"}}
+    return message if "start" not in message or "questions" in message else None
 
 
 def _depth(value):
@@ -309,9 +318,9 @@ def _texts(value):
 
 def _take(message, outcome):
     """Keep an answer or a fault that was told."""
-    if isinstance(message.get("question"), str) and isinstance(message.get("answer"), dict):
+    if message.get("question") and isinstance(message.get("answer"), dict):
         outcome.answers[message["question"]] = message["answer"]
-    if isinstance(message.get("error"), str) and _texts(message.get("questions")):
+    if isinstance(message.get("error"), str) and "questions" in message:
         _blame(outcome, message["questions"], message["error"][:500])
 
 

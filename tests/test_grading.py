@@ -438,6 +438,47 @@ def test_an_answer_of_another_kind_gets_nothing_and_costs_nothing_else(where, tm
     assert points(one) == ALL | {"square": 0}
 
 
+TELL = """
+import fcntl, json, os, random
+def tell(line):
+    for fd in range(3, 30):
+        try:
+            if fcntl.fcntl(fd, fcntl.F_GETFL) & os.O_ACCMODE == os.O_WRONLY:
+                left = (line if isinstance(line, str) else json.dumps(line)).encode() + b"\\n"
+                while left:
+                    left = left[os.write(fd, left):]
+        except OSError:
+            pass
+some = str(random.random())
+"""
+FORGED = {
+    **{
+        f"{depth} lists": f"tell('{{\"x\": ' + '[' * {depth} + ']' * {depth} + '}}')"
+        for depth in (450, 700, 960)
+    },
+    "deaths at no place": "tell({'start': some, 'questions': []})\nos._exit(1)",
+    "answers to no question": "tell({'question': some, 'answer': {'value': 0}})",
+    "very many faults": "for k in range(5000): tell({'error': some + str(k), 'questions': []})",
+    "a place that is true": "tell({'start': True, 'questions': []})\nos._exit(1)",
+    "half a message": "tell({'start': 0})\ntell({'start': 0, 'questions': [[]]})",
+    "a long answer": "tell({'question': 'row', 'answer': {'value': [[]] * 10**6}})",
+}
+
+
+@pytest.mark.parametrize("source", list(FORGED.values()), ids=list(FORGED))
+@needs_sandbox
+def test_forged_messages_take_no_time_and_no_memory(where, source):
+    notebook = honest(where, "7")
+    notebook.cells.append(new_code_cell(TELL + source))
+    asked = [{"id": "row", "name": "row", "kind": "numbers", "calls": []}]
+    asked.append(asked[0] | {"id": "square", "name": "square"})
+    outcome = sandbox.run(assignments.cells_of(notebook), asked, LIMITS)
+    assert set(outcome.answers) == {"row", "square"}
+    assert all(set(told) == {"value"} for told in outcome.answers.values())
+    assert len(outcome.other_faults) <= sandbox.FAULTS
+    assert outcome.seconds < 20
+
+
 FUNCTIONS = {
     "never ends": "while True: pass",
     "exits": "import os; os._exit(1)",
