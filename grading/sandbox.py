@@ -34,6 +34,8 @@ SCRATCH = "/tmp", "/scratch", "/dev/shm"  # in memory, too
 DEEPEST = 12  # lists in lists of an answer
 LONGEST = 250_000  # bytes of one line; the runner keeps answers below that
 FAULTS = 50  # so many are told of cells that answer no question
+THREADS = 8  # for each process that is allowed
+FILE = 2  # kilobytes that the kernel needs for an empty file
 AGAIN = 20  # at most so often a notebook is run again without a cell that killed it
 SHOWN = 20_000  # bytes kept of what a notebook prints
 
@@ -336,17 +338,45 @@ def _how_it_died(process):
 
 
 def _too_much(process, limits):
-    """Whether it has too many processes, or too much memory in all of them."""
+    """Whether it has too many processes or threads, or too much memory in all of them."""
     try:
-        family = psutil.Process(process.pid).children(recursive=True)
-        memory = sum(one.memory_info().rss for one in family[: limits.processes + 1])
+        family = [one.pid for one in psutil.Process(process.pid).children(recursive=True)]
     except psutil.NoSuchProcess:
         return None
     if len(family) > limits.processes:
         return f"a cell started more than {limits.processes} processes"
-    if memory > limits.memory_mb * 2**20:
+    used = [_used(one) for one in family]
+    if sum(threads for threads, _ in used) > THREADS * limits.processes:
+        return f"a cell started more than {THREADS * limits.processes} threads"
+    memory = sum(kilobytes for _, kilobytes in used) + sum(map(_files, family[:1]))
+    if memory > limits.memory_mb * 2**10:
         return f"a cell took more than {limits.memory_mb:,} MB of memory"
     return None
+
+
+def _used(pid):
+    """Threads of a process, and its kilobytes, also in swap and page tables; (0, 0) if it ended."""
+    try:
+        lines = Path(f"/proc/{pid}/status").read_text("utf-8", "replace").splitlines()
+    except OSError:
+        return 0, 0
+    told = dict(one.split(":", 1) for one in lines)
+    threads, *memory = (
+        int(told.get(name, "0").split()[0]) for name in ("Threads", "VmRSS", "VmSwap", "VmPTE")
+    )
+    return threads, sum(memory)
+
+
+def _files(pid):
+    """Kilobytes of what lies in the scratch folders of the sandbox that a process is in."""
+    root, total = f"/proc/{pid}/root", 0
+    with contextlib.suppress(OSError):
+        if not os.path.samefile(root, "/"):
+            for folder in SCRATCH:
+                there = os.statvfs(root + folder)
+                total += (there.f_blocks - there.f_bfree) * there.f_frsize // 2**10
+                total += (there.f_files - there.f_ffree) * FILE
+    return total
 
 
 def _kill(process):

@@ -291,6 +291,24 @@ while True:
             pass
 """
 GROW = "kept = []\nwhile True:\n    kept.append(bytearray(10**7))\n    kept[-1][:] = b'x' * 10**7"
+THREADS = """
+import threading, time
+threading.stack_size(32768)
+for _ in range(10**5):
+    threading.Thread(target=time.sleep, args=[60], daemon=True).start()
+"""
+PAGE_TABLES = """
+import ctypes, mmap
+size = 2**40
+kept = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | 0x4000, prot=mmap.PROT_READ)
+for at in range(0, size, 2**21):
+    kept[at]
+"""
+EMPTY_FILES = """
+import os
+for k in range(10**7):
+    os.mknod(f"{('/tmp', '/scratch', '/dev/shm')[k % 3]}/{k}")
+"""
 CHILDREN = """
 import os
 for _ in range(20):
@@ -436,6 +454,21 @@ def test_an_answer_of_another_kind_gets_nothing_and_costs_nothing_else(where, tm
     one = graded(where, tmp_path, tmp_path / "out")["7"]
     assert one["status"] == "graded", one["reason"]
     assert points(one) == ALL | {"square": 0}
+
+
+@pytest.mark.parametrize(
+    ("source", "fault"),
+    [
+        (THREADS, "a cell started more than 512 threads"),
+        (PAGE_TABLES, "a cell took more than 250 MB of memory"),
+        (EMPTY_FILES, "a cell took more than 250 MB of memory"),
+    ],
+    ids=["threads", "page tables", "empty files"],
+)
+@needs_sandbox
+def test_what_belongs_to_no_process_is_watched_too(source, fault):
+    limits = sandbox.Limits(total_s=40, cell_s=20, memory_mb=250)
+    assert sandbox.run([source], [], limits).other_faults == [fault]
 
 
 TELL = """
