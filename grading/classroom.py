@@ -95,6 +95,8 @@ def grade_one(
         "seconds": 0.0,
     }
     try:
+        if submission.doubt:
+            raise ValueError(submission.doubt)
         content = _read(submission.path)
         result["key"] = _key(assignment, content, code, seed, limits, submission)
         if (old := _old(kept)) and old.get("key") == result["key"] and old["status"] == "graded":
@@ -165,7 +167,7 @@ def _old(path):
 def file_of(student):
     """A student's id as the name of a file: only letters, digits and hyphens of it, and a hash."""
     safe = "".join(c if c.isascii() and (c.isalnum() or c == "-") else "-" for c in student)[:40]
-    return f"{safe}_{sha256(student.encode()).hexdigest()[:8]}"
+    return f"{safe}_{sha256(student.encode('utf-8', 'surrogateescape')).hexdigest()[:8]}"
 
 
 def _replace(path, text):
@@ -255,4 +257,4 @@ def summary(results: list[dict]) -> str:
         )
     graded = sum(one["status"] == "graded" for one in results)
     lines.append(f"{graded} of {len(results)} graded; {len(results) - graded} UNGRADED")
-    return "\n".join(lines) + "\n"
+    return "\n".join(map(submissions.printable, lines)) + "\n"

@@ -699,6 +699,56 @@ def test_layouts_of_three_systems_are_read(where, tmp_path, system, path):
     assert one.path == tmp_path / path
 
 
+def test_nobody_is_lost_and_nobody_is_another(tmp_path):
+    for name in (
+        *("ada_7_1_a.ipynb", "von_neumann_8_1_a.IPYNB", "grace_9_1_a.html", "é\n_10_1_x\ny.ipynb"),
+        *("real_11_1_a.ipynb", "bob_11_12_1_a.ipynb"),
+    ):
+        (tmp_path / name).write_text("{}")
+    found = {one.student: one for one in submissions.find(tmp_path, "small")[1]}
+    assert set(found) == {"7", "8", "9", "10", "11"}
+    assert found["8"].called == "von_neumann"
+    assert found["10"].called == "é?"
+    assert (found["9"].path, found["9"].remark) == (None, "no notebook was handed in")
+    assert found["11"].doubt == "bob / real have the same id 11"
+
+
+def test_copies_that_an_editor_or_an_archive_made_do_not_count(tmp_path):
+    folder = tmp_path / "Ada Lovelace_7_assignsubmission_file"
+    for name in ("a.ipynb", ".ipynb_checkpoints/a-checkpoint.ipynb", "__MACOSX/._a.ipynb"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text("{}")
+    [one] = submissions.find(tmp_path, "small")[1]
+    assert (one.path.name, one.remark) == ("a.ipynb", "")
+
+
+@needs_sandbox
+def test_whose_work_is_not_known_has_no_mark(where, tmp_path):
+    for name, student in (("real_8_1_a", "8"), ("bob_8_7_99_a", "7")):
+        (tmp_path / f"{name}.ipynb").write_text(json.dumps(honest(where, student)))
+    hand_in(tmp_path, "9", honest(where, "9"))
+    results = graded(where, tmp_path, tmp_path / "out")
+    assert results["8"]["status"] == "UNGRADED"
+    assert points(results["9"]) == ALL
+    rows = list(csv.DictReader((tmp_path / "out" / "marks.csv").open()))
+    assert [(row["ID"], row["Small"]) for row in rows] == [("8", ""), ("9", "9")]
+
+
+@needs_sandbox
+def test_names_steer_no_terminal_and_stop_nobody(where, tmp_path):
+    folder = tmp_path / "submissions"
+    for student, file in (("7", "\x1b[2J\udcff"), ("\udcff\x1b[2J", "a"), ("9", "a")):
+        for name in ("b", file):
+            path = folder / student / "small" / f"{name}.ipynb"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(json.dumps(honest(where, student)))
+    results = graded(where, folder, tmp_path / "out")
+    assert all(points(one) == ALL for one in results.values())
+    text = classroom.summary(list(results.values()))
+    assert text.replace("\n", "").isprintable()
+    assert "the last is ?[2J?.ipynb" in text
+
+
 def test_another_layout_is_refused(tmp_path):
     (tmp_path / "notebook.ipynb").write_text("{}")
     with pytest.raises(ValueError, match="none of the layouts of Canvas"):
