@@ -26,6 +26,7 @@ from grading import judge, sandbox, submissions
 HERE = Path(__file__).resolve().parent
 HAND = ["student", "question", "of", "points", "comment", "answer"]
 LARGEST = 30 * 2**20  # bytes of a notebook
+PARTS = 3_000_000  # brackets and commas of it, each of which may cost 100 bytes of memory
 
 
 class UnreadableError(ValueError):
@@ -140,6 +141,8 @@ def _read(path):
 
 def _notebook(content):
     """The notebook as plain data: a dict with a list of cells, each a dict."""
+    if sum(map(content.count, (b"[", b"{", b","))) > PARTS:
+        raise UnreadableError(f"the notebook has more than {PARTS:,} parts")
     try:
         notebook = json.loads(content)
         cells = notebook["cells"]

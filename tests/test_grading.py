@@ -541,6 +541,7 @@ FILES = {
     "deep": "[" * 100_000,
     "not text": "\x00\x01\x02",
     "too long": " " * (classroom.LARGEST + 1),
+    "very many lists": '{"cells": [{"source": [' + "[]," * 5_000_000 + "[]]}]}",
 }
 
 
@@ -771,10 +772,11 @@ def test_marks_by_hand_are_merged_and_stay(where, tmp_path):
     folder, out = tmp_path / "submissions", tmp_path / "out"
     folder.mkdir()
     notebook = honest(where, "7")
-    notebook.cells[-1].source += "\n=HYPERLINK(1) <script>alert(1)</script> \ud800"
+    notebook.cells[-1].source += "\n=HYPERLINK(1) <script>alert(1)</script> \ud800" + "x" * 10**6
     hand_in(folder, "7", notebook)
     hand_in(folder, "8", honest(where, "8"))
     assert points(graded(where, folder, out)["7"]) == ALL | {"why": None}
+    assert all(path.stat().st_size < 10**5 for path in (out / "results").iterdir())
     marks = lambda: [row["Small"] for row in csv.DictReader((out / "marks.csv").open())]  # noqa: E731
     assert marks() == ["", "9"]
     hand = (out / "hand.csv").read_text()
