@@ -47,7 +47,8 @@ def grade(
 ) -> list[dict]:
     """Judge all submissions in ``folder`` and write marks.csv, hand.csv, feedback/ and results/.
 
-    Raises NoSandboxError without a sandbox, unless ``trust_students``.
+    Raises NoSandboxError without a sandbox, unless ``trust_students``, and ValueError where the
+    sandbox would show ``folder`` or ``out``.
     """
     if not trust_students and not sandbox.available():
         raise sandbox.NoSandboxError(
@@ -55,6 +56,8 @@ def grade(
             "run this in the project's Docker image. --trust-students runs without one: a student's"
             " code can then read and write all that you can."
         )
+    if not trust_students:
+        sandbox.refuse_visible(folder, out)
     assignment = assignments.load(name, where)
     system, found = submissions.find(folder, name)
     for part in ("results", "feedback"):

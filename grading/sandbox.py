@@ -75,6 +75,14 @@ def available() -> bool:
     return subprocess.run([*_bwrap(1), *SEALED, "/bin/true"], capture_output=True).returncode == 0
 
 
+def refuse_visible(*paths: Path) -> None:
+    """Raise ValueError if one of them lies in a folder that notebooks may read."""
+    for path in paths:
+        for folder in (Path("/usr").resolve(), *(Path(one).resolve() for one in _python())):
+            if path.resolve().is_relative_to(folder):
+                raise ValueError(f"{path} lies in {folder}, which notebooks may read: move it")
+
+
 def _bwrap(scratch_mb):
     """The command that makes the sandbox; what it runs comes after it."""
     command = ["bwrap", "--unshare-all", "--unshare-user", "--disable-userns", "--cap-drop", "ALL"]

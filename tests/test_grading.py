@@ -583,6 +583,17 @@ def test_the_library_is_there_wherever_it_lies(tmp_path, monkeypatch):
 
 
 @needs_sandbox
+def test_nothing_is_graded_where_notebooks_could_read_it(where, tmp_path, monkeypatch):
+    hand_in(tmp_path, "7", honest(where, "7"))
+    monkeypatch.setattr(sys, "prefix", str(tmp_path.parent))  # an environment around all of it
+    with pytest.raises(ValueError, match="which notebooks may read: move it"):
+        graded(where, tmp_path, tmp_path / "out")
+    monkeypatch.undo()
+    with pytest.raises(ValueError, match=r"/usr/out lies in /usr, which notebooks may read"):
+        graded(where, tmp_path, Path("/usr/out"))
+
+
+@needs_sandbox
 def test_metadata_and_doubled_cells_do_not_matter(where, tmp_path):
     notebook = honest(where, "7")
     for cell in notebook.cells:
