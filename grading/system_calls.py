@@ -1,9 +1,9 @@
 """System calls that a notebook never needs and the sandbox refuses, as a filter for the kernel.
 
 Memory that belongs to no process (memfd, System V shared memory) would escape the watch over
-memory, and the rest would widen what of the kernel can be reached. Sockets of another family than
-FAMILIES may reach the machine's host past the network that the sandbox has not (vsock). They fail
-with EPERM.
+memory, other processors would be taken from a classmate's notebook, and the rest would widen what
+of the kernel can be reached. Sockets of another family than FAMILIES may reach the machine's host
+past the network that the sandbox has not (vsock). They fail with EPERM.
 """
 
 import errno
@@ -29,6 +29,7 @@ REFUSED = {
     "mount": (165, 40),
     "unshare": (272, 97),
     "setns": (308, 268),
+    "sched_setaffinity": (203, 122),
 }
 SOCKET = (41, 198)
 FAMILIES = (1, 2, 10, 16)  # unix, IPv4, IPv6, netlink

@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import textwrap
 import time
 from pathlib import Path
 
@@ -663,6 +664,29 @@ def test_nothing_is_graded_twice_that_has_not_changed(where, tmp_path, monkeypat
         "small", folder, out, b"another secret, long enough", limits=LIMITS, where=where
     )
     assert len(ran) == 3
+
+
+@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="there is one processor")
+@needs_sandbox
+def test_no_notebook_can_keep_the_processors_of_another_busy(where, tmp_path):
+    source = """
+        import os, time
+        try:
+            os.sched_setaffinity(0, range(os.cpu_count()))
+        except PermissionError:
+            row = sorted(os.sched_getaffinity(0))
+        time.sleep(3)
+    """
+    folder, out, every = tmp_path / "submissions", tmp_path / "out", os.sched_getaffinity(0)
+    folder.mkdir()
+    for student in "78":
+        notebook = honest(where, student)
+        notebook.cells[3] = new_code_cell(textwrap.dedent(source))
+        hand_in(folder, student, notebook)
+    results = graded(where, folder, out, jobs=2).values()
+    one, other = (set(result["questions"]["row"]["answer"]) for result in results)
+    assert one | other == every
+    assert not one & other
 
 
 @needs_sandbox
