@@ -1,7 +1,9 @@
 """Folders of submissions as learning management systems export them, and columns they import."""
 
+import contextlib
 import csv
 import io
+import os
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -10,7 +12,8 @@ from pathlib import Path
 CANVAS = re.compile(r"(?P<who>.+?)_(?:LATE_)?(?P<id>\d+)_\d+_.*", re.S)
 MOODLE = re.compile(r"(?P<who>.+)_(?P<id>\d+)_assignsubmission_file_?$", re.S)
 # Put before what a spreadsheet would take for a formula.
-FORMULA = ("=", "+", "-", "@", "\t", "\r")
+FORMULA = (*"=+-@\t\r\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")  # also the wide ones of Japan
+LONGEST = 2_000  # characters of a path
 
 
 @dataclass(frozen=True)
@@ -46,7 +49,7 @@ def find(folder: Path, assignment: str) -> tuple[str, list[Submission]]:
     if flat or nested:
         found = {}
         for match, path in flat or nested:
-            paths = [path] if flat else path.rglob("*")
+            paths = [path] if flat else _below(path)
             names = found.setdefault(match["id"], {})
             names.setdefault(match["who"], []).extend(filter(_is_notebook, paths))
         return "canvas" if flat else "moodle", [_one(*one) for one in found.items()]
@@ -60,6 +63,20 @@ def find(folder: Path, assignment: str) -> tuple[str, list[Submission]]:
         f"{folder} has none of the layouts of Canvas (name_id_number_file.ipynb), Moodle "
         f"(Name_id_assignsubmission_file/) and nbgrader (student/{assignment}/)"
     )
+
+
+def _below(folder):
+    """All files below a folder, however deep, without following links."""
+    folders = [folder]
+    while folders:
+        with contextlib.suppress(OSError):
+            for one in os.scandir(folders.pop()):
+                if len(one.path) > LONGEST:
+                    continue
+                if one.is_dir(follow_symlinks=False):
+                    folders.append(one.path)
+                else:
+                    yield Path(one.path)
 
 
 def _is_notebook(path):

@@ -758,6 +758,22 @@ def test_copies_that_an_editor_or_an_archive_made_do_not_count(tmp_path):
     assert (one.path.name, one.remark) == ("a.ipynb", "")
 
 
+def test_very_deep_folders_stop_nobody(tmp_path, monkeypatch):
+    top = tmp_path / "Ada_7_assignsubmission_file"
+    top.mkdir()
+    (top / "a.ipynb").write_text("{}")
+    monkeypatch.chdir(top)
+    for _ in range(1_500):
+        os.mkdir("b")
+        os.chdir("b")
+    Path("c.ipynb").write_text("{}")
+    try:
+        [one] = submissions.find(tmp_path, "small")[1]
+        assert one.path.name == "a.ipynb"
+    finally:
+        subprocess.run(["rm", "-r", top / "b"], check=True)
+
+
 @needs_sandbox
 def test_whose_work_is_not_known_has_no_mark(where, tmp_path):
     for name, student in (("real_8_1_a", "8"), ("bob_8_7_99_a", "7")):
