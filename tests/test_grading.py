@@ -595,6 +595,16 @@ def test_nothing_is_graded_where_notebooks_could_read_it(where, tmp_path, monkey
 
 
 @needs_sandbox
+def test_a_cell_that_takes_long_to_read_costs_no_other(where):
+    cells = assignments.cells_of(honest(where, "7"))
+    cells.insert(3, "x = [" + "1, " * 3_000_000 + "]")
+    asked = [{"id": "square", "name": "square", "kind": "number", "calls": []}]
+    outcome = sandbox.run(cells, asked, LIMITS)
+    assert outcome.other_faults
+    assert not outcome.faults
+
+
+@needs_sandbox
 def test_metadata_and_doubled_cells_do_not_matter(where, tmp_path):
     notebook = honest(where, "7")
     for cell in notebook.cells:
