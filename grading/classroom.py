@@ -5,7 +5,9 @@ was made from. So a run that was killed goes on where it stopped, and what has n
 run again.
 """
 
+import contextlib
 import csv
+import fcntl
 import json
 import math
 import os
@@ -26,6 +28,7 @@ from grading import judge, sandbox, submissions
 HERE = Path(__file__).resolve().parent
 HAND = ["student", "question", "of", "points", "comment", "answer"]
 LARGEST = 30 * 2**20  # bytes of a notebook
+PARTS = 3_000_000  # brackets and commas of it, each of which may cost 100 bytes of memory
 
 
 class UnreadableError(ValueError):
@@ -46,7 +49,8 @@ def grade(
 ) -> list[dict]:
     """Judge all submissions in ``folder`` and write marks.csv, hand.csv, feedback/ and results/.
 
-    Raises NoSandboxError without a sandbox, unless ``trust_students``.
+    Raises NoSandboxError without a sandbox, unless ``trust_students``, and ValueError where the
+    sandbox would show ``folder`` or ``out``.
     """
     if not trust_students and not sandbox.available():
         raise sandbox.NoSandboxError(
@@ -54,12 +58,14 @@ def grade(
             "run this in the project's Docker image. --trust-students runs without one: a student's"
             " code can then read and write all that you can."
         )
+    if not trust_students:
+        sandbox.refuse_visible(folder, out)
     assignment = assignments.load(name, where)
     system, found = submissions.find(folder, name)
     for part in ("results", "feedback"):
         (out / part).mkdir(parents=True, exist_ok=True)
     calls = [
-        joblib.delayed(grade_one)(name, one, out, secret, limits, trust_students, where)
+        joblib.delayed(_apart)(jobs, name, one, out, secret, limits, trust_students, where)
         for one in found
     ]
     parallel = joblib.Parallel(n_jobs=jobs, return_as="generator_unordered")
@@ -67,6 +73,20 @@ def grade(
     results.sort(key=lambda one: one["student"])
     write(out, system, column or assignment.checks.TITLE, results)
     return results
+
+
+def _apart(jobs, name, submission, out, *more):
+    """grade_one, on processors that no classmate's notebook can keep busy meanwhile."""
+    every = sorted(os.sched_getaffinity(0))
+    with contextlib.ExitStack() as stack:
+        for number in range(jobs) if jobs > 1 else ():
+            file = stack.enter_context((out / "results" / f".job{number}").open("w"))
+            with contextlib.suppress(BlockingIOError):
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                os.sched_setaffinity(0, every[number % len(every) :: jobs])  # as its children will
+                stack.callback(os.sched_setaffinity, 0, every)
+                break
+        return grade_one(name, submission, out, *more)
 
 
 def grade_one(
@@ -95,6 +115,8 @@ def grade_one(
         "seconds": 0.0,
     }
     try:
+        if submission.doubt:
+            raise ValueError(submission.doubt)
         content = _read(submission.path)
         result["key"] = _key(assignment, content, code, seed, limits, submission)
         if (old := _old(kept)) and old.get("key") == result["key"] and old["status"] == "graded":
@@ -138,6 +160,8 @@ def _read(path):
 
 def _notebook(content):
     """The notebook as plain data: a dict with a list of cells, each a dict."""
+    if sum(map(content.count, (b"[", b"{", b","))) > PARTS:
+        raise UnreadableError(f"the notebook has more than {PARTS:,} parts")
     try:
         notebook = json.loads(content)
         cells = notebook["cells"]
@@ -165,7 +189,7 @@ def _old(path):
 def file_of(student):
     """A student's id as the name of a file: only letters, digits and hyphens of it, and a hash."""
     safe = "".join(c if c.isascii() and (c.isalnum() or c == "-") else "-" for c in student)[:40]
-    return f"{safe}_{sha256(student.encode()).hexdigest()[:8]}"
+    return f"{safe}_{sha256(student.encode('utf-8', 'surrogateescape')).hexdigest()[:8]}"
 
 
 def _replace(path, text):
@@ -212,10 +236,16 @@ def _by_hand(path):
     """(points, comment) by student and question, as the teacher wrote them."""
     if not path.exists():
         return {}
-    with path.open(encoding="utf-8", newline="") as file:
+    with path.open(encoding="utf-8-sig", newline="") as file:  # spreadsheets begin it with a mark
+        rows = csv.DictReader(file, restval="")
+        if lost := [one for one in HAND[:5] if one not in (rows.fieldnames or ())]:
+            raise ValueError(f"{path} has no column {', '.join(lost)}")
         return {
-            (row["student"].lstrip("'"), row["question"]): (row["points"], row["comment"])
-            for row in csv.DictReader(file)
+            (row["student"].lstrip("'"), row["question"]): (
+                row["points"].lstrip("'"),
+                row["comment"],
+            )
+            for row in rows
         }
 
 
@@ -249,4 +279,4 @@ def summary(results: list[dict]) -> str:
         )
     graded = sum(one["status"] == "graded" for one in results)
     lines.append(f"{graded} of {len(results)} graded; {len(results) - graded} UNGRADED")
-    return "\n".join(lines) + "\n"
+    return "\n".join(map(submissions.printable, lines)) + "\n"

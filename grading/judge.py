@@ -8,6 +8,8 @@ from grading import assignment as assignments
 from grading.assignment import Assignment
 from grading.sandbox import Outcome
 
+LONGEST = 20_000  # characters kept of a paragraph
+
 
 def requests(assignment: Assignment, inputs: dict, seed: int) -> list[dict]:
     """What the sandbox is asked to bring back."""
@@ -28,14 +30,14 @@ def judge(
         told = outcome.answers.get(one.name, {"missing": f"nothing is called {one.name}"})
         mark = {"of": one.points, "points": 0.0, "fault": outcome.faults.get(one.name)}
         if one.kind == "paragraph":
-            mark |= {"points": None, "answer": assignments.paragraph(notebook, one.name)}
+            mark |= {"points": None, "answer": assignments.paragraph(notebook, one.name)[:LONGEST]}
             mark["feedback"] = "Marked by a person." if mark["answer"] else "Nothing was written."
             if mark["answer"]:
                 person.append(f"{one.name}: mark the paragraph")
             else:
                 mark["points"] = 0.0
         elif "value" not in told:
-            mark["feedback"] = str(told.get("error") or told.get("missing"))
+            mark["feedback"] = str(told.get("error") or told.get("missing"))[:500]
         else:
             answer = mark["answer"] = told["value"]
             if one.kind == "function":

@@ -101,6 +101,8 @@ def main():
     for position, source in enumerate(job["cells"]):
         if position in job["skip"]:
             continue
+        if len(source) > 10_000:  # only to read it may take long
+            tell(start=position, questions=[])
         here = sorted({names[name] for name in assigned(source) & set(names)})
         tell(start=position, questions=here)
         result = shell.run_cell(source, store_history=False)

@@ -28,8 +28,14 @@ from grading import system_calls
 
 HERE = Path(__file__).resolve().parent
 CALM = {"OMP_NUM_THREADS": "1", "PYTHONUTF8": "1", "TQDM_DISABLE": "1", "MPLBACKEND": "agg"}
-SEALED = ["--remount-ro", "/dev", "--remount-ro", "/"]  # what bubblewrap itself made in memory
+# What bubblewrap itself made in memory; and /proc, where root may write to the kernel's settings.
+SEALED = ["--remount-ro", "/proc", "--remount-ro", "/dev", "--remount-ro", "/"]
+SCRATCH = "/tmp", "/scratch", "/dev/shm"  # in memory, too
 DEEPEST = 12  # lists in lists of an answer
+LONGEST = 250_000  # bytes of one line; the runner keeps answers below that
+FAULTS = 50  # so many are told of cells that answer no question
+THREADS = 8  # for each process that is allowed
+FILE = 2  # kilobytes that the kernel needs for an empty file
 AGAIN = 20  # at most so often a notebook is run again without a cell that killed it
 SHOWN = 20_000  # bytes kept of what a notebook prints
 
@@ -69,6 +75,14 @@ def available() -> bool:
     return subprocess.run([*_bwrap(1), *SEALED, "/bin/true"], capture_output=True).returncode == 0
 
 
+def refuse_visible(*paths: Path) -> None:
+    """Raise ValueError if one of them lies in a folder that notebooks may read."""
+    for path in paths:
+        for folder in (Path("/usr").resolve(), *(Path(one).resolve() for one in _python())):
+            if path.resolve().is_relative_to(folder):
+                raise ValueError(f"{path} lies in {folder}, which notebooks may read: move it")
+
+
 def _bwrap(scratch_mb):
     """The command that makes the sandbox; what it runs comes after it."""
     command = ["bwrap", "--unshare-all", "--unshare-user", "--disable-userns", "--cap-drop", "ALL"]
@@ -79,12 +93,12 @@ def _bwrap(scratch_mb):
             command += ["--symlink", os.readlink(top), str(top)]
         elif top.exists():
             command += ["--ro-bind", str(top), str(top)]
-    for path in _python():
-        command += ["--ro-bind", path, path]
     command += ["--ro-bind-try", "/etc/ld.so.cache", "/etc/ld.so.cache"]
     command += ["--proc", "/proc", "--dev", "/dev"]
-    for folder in ("/tmp", "/scratch", "/dev/shm"):
+    for folder in SCRATCH:
         command += ["--size", str(scratch_mb * 2**20), "--tmpfs", folder]
+    for path in _python():  # after /tmp, which would hide what lies in it
+        command += ["--ro-bind", path, path]
     variables = {"HOME": "/scratch", "PATH": "/usr/bin:/bin", "LANG": "C.UTF-8", "USER": "student"}
     variables["PYTHONPATH"] = str(Path(vglib.__file__).parents[1])  # where it is editable
     for name, value in (variables | CALM).items():
@@ -142,8 +156,9 @@ def run(
 def _blame(outcome, questions, fault):
     for one in questions:
         outcome.faults.setdefault(one, fault)
-    if not questions and fault not in outcome.other_faults:
-        outcome.other_faults.append(fault)
+    told = outcome.other_faults
+    if not questions and len(told) < FAULTS and fault not in told:
+        told.append(fault)
 
 
 def _once(cells, questions, skip, limits, seconds, trusted, outcome):
@@ -154,7 +169,8 @@ def _once(cells, questions, skip, limits, seconds, trusted, outcome):
         shutil.copy(HERE / "runner.py", folder)
         process, answers = _start(folder, limits, trusted)
         try:
-            return _watch(process, answers, limits, seconds, outcome)
+            places = {*range(len(cells)), *(one["id"] for one in questions)}
+            return _watch(process, answers, limits, seconds, outcome, places)
         finally:
             _kill(process)
             process.stdout.close()
@@ -206,7 +222,7 @@ def _running():
     )
 
 
-def _watch(process, answers, limits, seconds, outcome):
+def _watch(process, answers, limits, seconds, outcome, places):
     """Read what it says until it ends: (None, place) at its end, else (what ended it, place)."""
     place = {"start": None, "questions": []}
     started, buffer, said, printed, ready = time.monotonic(), b"", 0, 0, False
@@ -223,7 +239,7 @@ def _watch(process, answers, limits, seconds, outcome):
                 elif key.fd == answers:
                     said += len(chunk)
                     *lines, buffer = (buffer + chunk).split(b"\n")
-                    for message in filter(None, map(_message, lines)):
+                    for message in filter(None, (_message(one, places) for one in lines)):
                         ready = ready or "ready" in message
                         if "start" in message:
                             place = {"start": message["start"], "questions": message["questions"]}
@@ -274,22 +290,27 @@ def _shown(text):
     return text.decode("utf-8", "replace")
 
 
-def _message(line):
-    """A line as a dict of the form that runner.py writes, or None: anybody may have written it."""
+def _message(line, places):
+    """A line as a dict of the form that runner.py writes, or None: anybody may have written it.
+
+    ``places``: the positions of cells and the questions that it may speak of.
+    """
     try:
-        message = json.loads(line, parse_constant=_refuse)
+        message = json.loads(line, parse_constant=_refuse) if len(line) < LONGEST else None
+        depth = _depth(message)
     except (ValueError, RecursionError):
         return None
     if not isinstance(message, dict):
         return None
-    if _depth(message) > DEEPEST:
-        told = {"error": f"more than {DEEPEST} lists in lists"}
-        return {"question": message.get("question"), "answer": told}
-    if "start" in message:
-        questions = message.get("questions")
-        if not isinstance(message["start"], int | str) or not _texts(questions):
-            return None
-    return message
+    start, question = message.get("start", ""), message.get("question", "")
+    named = message.get("questions", [])
+    if type(start) not in (int, str) or not isinstance(question, str) or not _texts(named):
+        return None
+    if not {start, question, *named} - {""} <= places:
+        return None
+    if depth > DEEPEST:
+        message = {"question": question, "answer": {"error": f"more than {DEEPEST} lists in lists"}}
+    return message if "start" not in message or "questions" in message else None
 
 
 def _depth(value):
@@ -307,9 +328,9 @@ def _texts(value):
 
 def _take(message, outcome):
     """Keep an answer or a fault that was told."""
-    if isinstance(message.get("question"), str) and isinstance(message.get("answer"), dict):
+    if message.get("question") and isinstance(message.get("answer"), dict):
         outcome.answers[message["question"]] = message["answer"]
-    if isinstance(message.get("error"), str) and _texts(message.get("questions")):
+    if isinstance(message.get("error"), str) and "questions" in message:
         _blame(outcome, message["questions"], message["error"][:500])
 
 
@@ -325,17 +346,45 @@ def _how_it_died(process):
 
 
 def _too_much(process, limits):
-    """Whether it has too many processes, or too much memory in all of them."""
+    """Whether it has too many processes or threads, or too much memory in all of them."""
     try:
-        family = psutil.Process(process.pid).children(recursive=True)
-        memory = sum(one.memory_info().rss for one in family[: limits.processes + 1])
+        family = [one.pid for one in psutil.Process(process.pid).children(recursive=True)]
     except psutil.NoSuchProcess:
         return None
     if len(family) > limits.processes:
         return f"a cell started more than {limits.processes} processes"
-    if memory > limits.memory_mb * 2**20:
+    used = [_used(one) for one in family]
+    if sum(threads for threads, _ in used) > THREADS * limits.processes:
+        return f"a cell started more than {THREADS * limits.processes} threads"
+    memory = sum(kilobytes for _, kilobytes in used) + sum(map(_files, family[:1]))
+    if memory > limits.memory_mb * 2**10:
         return f"a cell took more than {limits.memory_mb:,} MB of memory"
     return None
+
+
+def _used(pid):
+    """Threads of a process, and its kilobytes, also in swap and page tables; (0, 0) if it ended."""
+    try:
+        lines = Path(f"/proc/{pid}/status").read_text("utf-8", "replace").splitlines()
+    except OSError:
+        return 0, 0
+    told = dict(one.split(":", 1) for one in lines)
+    threads, *memory = (
+        int(told.get(name, "0").split()[0]) for name in ("Threads", "VmRSS", "VmSwap", "VmPTE")
+    )
+    return threads, sum(memory)
+
+
+def _files(pid):
+    """Kilobytes of what lies in the scratch folders of the sandbox that a process is in."""
+    root, total = f"/proc/{pid}/root", 0
+    with contextlib.suppress(OSError):
+        if not os.path.samefile(root, "/"):
+            for folder in SCRATCH:
+                there = os.statvfs(root + folder)
+                total += (there.f_blocks - there.f_bfree) * there.f_frsize // 2**10
+                total += (there.f_files - there.f_ffree) * FILE
+    return total
 
 
 def _kill(process):

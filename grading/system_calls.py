@@ -1,7 +1,9 @@
 """System calls that a notebook never needs and the sandbox refuses, as a filter for the kernel.
 
 Memory that belongs to no process (memfd, System V shared memory) would escape the watch over
-memory, and the rest would widen what of the kernel can be reached. They fail with EPERM.
+memory, other processors would be taken from a classmate's notebook, and the rest would widen what
+of the kernel can be reached. Sockets of another family than FAMILIES may reach the machine's host
+past the network that the sandbox has not (vsock). They fail with EPERM.
 """
 
 import errno
@@ -27,7 +29,10 @@ REFUSED = {
     "mount": (165, 40),
     "unshare": (272, 97),
     "setns": (308, 268),
+    "sched_setaffinity": (203, 122),
 }
+SOCKET = (41, 198)
+FAMILIES = (1, 2, 10, 16)  # unix, IPv4, IPv6, netlink
 MACHINES = {"x86_64": (0xC000003E, 0), "aarch64": (0xC00000B7, 1)}
 LOAD, EQUAL, AT_LEAST, RETURN = 0x20, 0x15, 0x35, 0x06  # of classic BPF
 KILL, ALLOW, REFUSE = 0x80000000, 0x7FFF0000, 0x00050000 | errno.EPERM
@@ -43,14 +48,17 @@ def refuse() -> bytes:
         raise RuntimeError(f"no system calls are known for {machine}; known: {', '.join(MACHINES)}")
     architecture, column = MACHINES[machine]
     numbers = [pair[column] for pair in REFUSED.values()]
+    left = len(numbers) + len(FAMILIES) + 2  # instructions from here to the last but one, REFUSE
     program = [
         (LOAD, 0, 0, 4),  # the architecture
         (EQUAL, 1, 0, architecture),
         (RETURN, 0, 0, KILL),
         (LOAD, 0, 0, 0),  # the number of the call
-        (AT_LEAST, len(numbers) + 1, 0, 0x40000000),  # x32, a second way into x86-64's
+        (AT_LEAST, left, 0, 0x40000000),  # x32, a second way into x86-64's
     ]
-    for left, number in zip(range(len(numbers), 0, -1), numbers, strict=True):
-        program.append((EQUAL, left, 0, number))
-    program += [(RETURN, 0, 0, ALLOW), (RETURN, 0, 0, REFUSE)]
+    program += [(EQUAL, left - at, 0, number) for at, number in enumerate(numbers, 1)]
+    program.append((EQUAL, 0, len(FAMILIES) + 2, SOCKET[column]))
+    program.append((LOAD, 0, 0, 16))  # its first argument
+    program += [(EQUAL, len(FAMILIES) - at, 0, family) for at, family in enumerate(FAMILIES)]
+    program += [(RETURN, 0, 0, REFUSE), (RETURN, 0, 0, ALLOW)]
     return b"".join(struct.pack("HBBI", *one) for one in program)

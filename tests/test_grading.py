@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import textwrap
 import time
 from pathlib import Path
 
@@ -221,6 +222,16 @@ for address in (("127.0.0.1", PORT), ("1.1.1.1", 80)):
     except OSError:
         pass
 """
+FAMILIES = """
+import socket
+row = []
+for family in set(range(60)) - {1, 2, 10, 16}:
+    try:
+        socket.socket(family, socket.SOCK_STREAM)
+    except PermissionError:
+        row.append(family)
+socket.socketpair(), socket.socket(), socket.socket(socket.AF_INET6)
+"""
 HIDDEN_MEMORY = """
 import ctypes, os
 row = []
@@ -231,6 +242,16 @@ except OSError:
     pass
 if ctypes.CDLL(None).shmget(0, 4096, 0o1600) >= 0:
     row.append(2)
+"""
+SETTINGS = """
+import os
+row = []
+for top, folders, files in os.walk("/proc"):
+    if top == "/proc":
+        folders[:] = ["self", "sys"]
+    for place in (os.path.join(top, one) for one in files):
+        if os.access(place, os.W_OK) and "/fd/" not in place:
+            row.append(place)
 """
 FILL = """
 import os
@@ -271,6 +292,24 @@ while True:
             pass
 """
 GROW = "kept = []\nwhile True:\n    kept.append(bytearray(10**7))\n    kept[-1][:] = b'x' * 10**7"
+THREADS = """
+import threading, time
+threading.stack_size(32768)
+for _ in range(10**5):
+    threading.Thread(target=time.sleep, args=[60], daemon=True).start()
+"""
+PAGE_TABLES = """
+import ctypes, mmap
+size = 2**40
+kept = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | 0x4000, prot=mmap.PROT_READ)
+for at in range(0, size, 2**21):
+    kept[at]
+"""
+EMPTY_FILES = """
+import os
+for k in range(10**7):
+    os.mknod(f"{('/tmp', '/scratch', '/dev/shm')[k % 3]}/{k}")
+"""
 CHILDREN = """
 import os
 for _ in range(20):
@@ -303,8 +342,10 @@ HOSTILE = {
     "a fake score in print": ("print('{\"points\": 100}', 'TOTAL 100/100')", ALL),
     "monkeypatching": (PATCH, None),
     "writing outside": (OUTSIDE + "assert row == [0], row", ALL),
+    "the kernel's settings": (SETTINGS + "assert not row, row[:9]", ALL),
     "filling the disk": (FILL + "assert row == [0], row", ALL),
     "the network": (NETWORK + "assert not row, row", ALL),
+    "other networks": (FAMILIES + "assert len(row) == 56, row", ALL),
     "input()": ("row = input()", ALL),
     "exit()": ("exit()\nquit()", ALL),
     "sys.exit": ("import sys; sys.exit(3)", ALL),
@@ -363,8 +404,10 @@ def test_an_attack_gets_what_its_answers_deserve(class_of_attackers, number, kin
         "memory of no process",
         "looking for checks and classmates",
         "writing outside",
+        "the kernel's settings",
         "filling the disk",
         "the network",
+        "other networks",
         "the environment",
     ):
         assert not one["other_faults"]
@@ -414,6 +457,62 @@ def test_an_answer_of_another_kind_gets_nothing_and_costs_nothing_else(where, tm
     assert points(one) == ALL | {"square": 0}
 
 
+@pytest.mark.parametrize(
+    ("source", "fault"),
+    [
+        (THREADS, "a cell started more than 512 threads"),
+        (PAGE_TABLES, "a cell took more than 250 MB of memory"),
+        (EMPTY_FILES, "a cell took more than 250 MB of memory"),
+    ],
+    ids=["threads", "page tables", "empty files"],
+)
+@needs_sandbox
+def test_what_belongs_to_no_process_is_watched_too(source, fault):
+    limits = sandbox.Limits(total_s=40, cell_s=20, memory_mb=250)
+    assert sandbox.run([source], [], limits).other_faults == [fault]
+
+
+TELL = """
+import fcntl, json, os, random
+def tell(line):
+    for fd in range(3, 30):
+        try:
+            if fcntl.fcntl(fd, fcntl.F_GETFL) & os.O_ACCMODE == os.O_WRONLY:
+                left = (line if isinstance(line, str) else json.dumps(line)).encode() + b"\\n"
+                while left:
+                    left = left[os.write(fd, left):]
+        except OSError:
+            pass
+some = str(random.random())
+"""
+FORGED = {
+    **{
+        f"{depth} lists": f"tell('{{\"x\": ' + '[' * {depth} + ']' * {depth} + '}}')"
+        for depth in (450, 700, 960)
+    },
+    "deaths at no place": "tell({'start': some, 'questions': []})\nos._exit(1)",
+    "answers to no question": "tell({'question': some, 'answer': {'value': 0}})",
+    "very many faults": "for k in range(5000): tell({'error': some + str(k), 'questions': []})",
+    "a place that is true": "tell({'start': True, 'questions': []})\nos._exit(1)",
+    "half a message": "tell({'start': 0})\ntell({'start': 0, 'questions': [[]]})",
+    "a long answer": "tell({'question': 'row', 'answer': {'value': [[]] * 10**6}})",
+}
+
+
+@pytest.mark.parametrize("source", list(FORGED.values()), ids=list(FORGED))
+@needs_sandbox
+def test_forged_messages_take_no_time_and_no_memory(where, source):
+    notebook = honest(where, "7")
+    notebook.cells.append(new_code_cell(TELL + source))
+    asked = [{"id": "row", "name": "row", "kind": "numbers", "calls": []}]
+    asked.append(asked[0] | {"id": "square", "name": "square"})
+    outcome = sandbox.run(assignments.cells_of(notebook), asked, LIMITS)
+    assert set(outcome.answers) == {"row", "square"}
+    assert all(set(told) == {"value"} for told in outcome.answers.values())
+    assert len(outcome.other_faults) <= sandbox.FAULTS
+    assert outcome.seconds < 20
+
+
 FUNCTIONS = {
     "never ends": "while True: pass",
     "exits": "import os; os._exit(1)",
@@ -443,6 +542,7 @@ FILES = {
     "deep": "[" * 100_000,
     "not text": "\x00\x01\x02",
     "too long": " " * (classroom.LARGEST + 1),
+    "very many lists": '{"cells": [{"source": [' + "[]," * 5_000_000 + "[]]}]}",
 }
 
 
@@ -471,6 +571,37 @@ def test_links_and_pipes_are_not_followed(where, tmp_path):
         assert sum(points(results[student]).values()) == 0
         assert "1 of its files are links or no plain files" in results[student]["person"]
     assert points(results["9"]) == ALL
+
+
+@needs_sandbox
+def test_the_library_is_there_wherever_it_lies(tmp_path, monkeypatch):
+    (tmp_path / "vglib").mkdir()
+    (tmp_path / "vglib" / "__init__.py").write_text("")
+    monkeypatch.setattr(sandbox.vglib, "__file__", str(tmp_path / "vglib" / "__init__.py"))
+    asked = [{"id": "found", "name": "found", "kind": "text", "calls": []}]
+    outcome = sandbox.run(["import vglib; found = vglib.__file__"], asked, LIMITS)
+    assert outcome.answers["found"] == {"value": sandbox.vglib.__file__}
+
+
+@needs_sandbox
+def test_nothing_is_graded_where_notebooks_could_read_it(where, tmp_path, monkeypatch):
+    hand_in(tmp_path, "7", honest(where, "7"))
+    monkeypatch.setattr(sys, "prefix", str(tmp_path.parent))  # an environment around all of it
+    with pytest.raises(ValueError, match="which notebooks may read: move it"):
+        graded(where, tmp_path, tmp_path / "out")
+    monkeypatch.undo()
+    with pytest.raises(ValueError, match=r"/usr/out lies in /usr, which notebooks may read"):
+        graded(where, tmp_path, Path("/usr/out"))
+
+
+@needs_sandbox
+def test_a_cell_that_takes_long_to_read_costs_no_other(where):
+    cells = assignments.cells_of(honest(where, "7"))
+    cells.insert(3, "x = [" + "1, " * 3_000_000 + "]")
+    asked = [{"id": "square", "name": "square", "kind": "number", "calls": []}]
+    outcome = sandbox.run(cells, asked, LIMITS)
+    assert outcome.other_faults
+    assert not outcome.faults
 
 
 @needs_sandbox
@@ -545,6 +676,29 @@ def test_nothing_is_graded_twice_that_has_not_changed(where, tmp_path, monkeypat
     assert len(ran) == 3
 
 
+@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="there is one processor")
+@needs_sandbox
+def test_no_notebook_can_keep_the_processors_of_another_busy(where, tmp_path):
+    source = """
+        import os, time
+        try:
+            os.sched_setaffinity(0, range(os.cpu_count()))
+        except PermissionError:
+            row = sorted(os.sched_getaffinity(0))
+        time.sleep(3)
+    """
+    folder, out, every = tmp_path / "submissions", tmp_path / "out", os.sched_getaffinity(0)
+    folder.mkdir()
+    for student in "78":
+        notebook = honest(where, student)
+        notebook.cells[3] = new_code_cell(textwrap.dedent(source))
+        hand_in(folder, student, notebook)
+    results = graded(where, folder, out, jobs=2).values()
+    one, other = (set(result["questions"]["row"]["answer"]) for result in results)
+    assert one | other == every
+    assert not one & other
+
+
 @needs_sandbox
 def test_a_run_that_was_killed_goes_on(where, tmp_path):
     folder, out = tmp_path / "submissions", tmp_path / "out"
@@ -591,6 +745,72 @@ def test_layouts_of_three_systems_are_read(where, tmp_path, system, path):
     assert one.path == tmp_path / path
 
 
+def test_nobody_is_lost_and_nobody_is_another(tmp_path):
+    for name in (
+        *("ada_7_1_a.ipynb", "von_neumann_8_1_a.IPYNB", "grace_9_1_a.html", "é\n_10_1_x\ny.ipynb"),
+        *("real_11_1_a.ipynb", "bob_11_12_1_a.ipynb"),
+    ):
+        (tmp_path / name).write_text("{}")
+    found = {one.student: one for one in submissions.find(tmp_path, "small")[1]}
+    assert set(found) == {"7", "8", "9", "10", "11"}
+    assert found["8"].called == "von_neumann"
+    assert found["10"].called == "é?"
+    assert (found["9"].path, found["9"].remark) == (None, "no notebook was handed in")
+    assert found["11"].doubt == "bob / real have the same id 11"
+
+
+def test_copies_that_an_editor_or_an_archive_made_do_not_count(tmp_path):
+    folder = tmp_path / "Ada Lovelace_7_assignsubmission_file"
+    for name in ("a.ipynb", ".ipynb_checkpoints/a-checkpoint.ipynb", "__MACOSX/._a.ipynb"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text("{}")
+    [one] = submissions.find(tmp_path, "small")[1]
+    assert (one.path.name, one.remark) == ("a.ipynb", "")
+
+
+def test_very_deep_folders_stop_nobody(tmp_path, monkeypatch):
+    top = tmp_path / "Ada_7_assignsubmission_file"
+    top.mkdir()
+    (top / "a.ipynb").write_text("{}")
+    monkeypatch.chdir(top)
+    for _ in range(1_500):
+        os.mkdir("b")
+        os.chdir("b")
+    Path("c.ipynb").write_text("{}")
+    try:
+        [one] = submissions.find(tmp_path, "small")[1]
+        assert one.path.name == "a.ipynb"
+    finally:
+        subprocess.run(["rm", "-r", top / "b"], check=True)
+
+
+@needs_sandbox
+def test_whose_work_is_not_known_has_no_mark(where, tmp_path):
+    for name, student in (("real_8_1_a", "8"), ("bob_8_7_99_a", "7")):
+        (tmp_path / f"{name}.ipynb").write_text(json.dumps(honest(where, student)))
+    hand_in(tmp_path, "9", honest(where, "9"))
+    results = graded(where, tmp_path, tmp_path / "out")
+    assert results["8"]["status"] == "UNGRADED"
+    assert points(results["9"]) == ALL
+    rows = list(csv.DictReader((tmp_path / "out" / "marks.csv").open()))
+    assert [(row["ID"], row["Small"]) for row in rows] == [("8", ""), ("9", "9")]
+
+
+@needs_sandbox
+def test_names_steer_no_terminal_and_stop_nobody(where, tmp_path):
+    folder = tmp_path / "submissions"
+    for student, file in (("7", "\x1b[2J\udcff"), ("\udcff\x1b[2J", "a"), ("9", "a")):
+        for name in ("b", file):
+            path = folder / student / "small" / f"{name}.ipynb"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(json.dumps(honest(where, student)))
+    results = graded(where, folder, tmp_path / "out")
+    assert all(points(one) == ALL for one in results.values())
+    text = classroom.summary(list(results.values()))
+    assert text.replace("\n", "").isprintable()
+    assert "the last is ?[2J?.ipynb" in text
+
+
 def test_another_layout_is_refused(tmp_path):
     (tmp_path / "notebook.ipynb").write_text("{}")
     with pytest.raises(ValueError, match="none of the layouts of Canvas"):
@@ -613,10 +833,11 @@ def test_marks_by_hand_are_merged_and_stay(where, tmp_path):
     folder, out = tmp_path / "submissions", tmp_path / "out"
     folder.mkdir()
     notebook = honest(where, "7")
-    notebook.cells[-1].source += "\n=HYPERLINK(1) <script>alert(1)</script> \ud800"
+    notebook.cells[-1].source += "\n=HYPERLINK(1) <script>alert(1)</script> \ud800" + "x" * 10**6
     hand_in(folder, "7", notebook)
     hand_in(folder, "8", honest(where, "8"))
     assert points(graded(where, folder, out)["7"]) == ALL | {"why": None}
+    assert all(path.stat().st_size < 10**5 for path in (out / "results").iterdir())
     marks = lambda: [row["Small"] for row in csv.DictReader((out / "marks.csv").open())]  # noqa: E731
     assert marks() == ["", "9"]
     hand = (out / "hand.csv").read_text()
@@ -631,6 +852,28 @@ def test_marks_by_hand_are_merged_and_stay(where, tmp_path):
     assert "<script" not in page
     (out / "hand.csv").write_text(hand.replace("7,why,1,,,", "7,why,1,5,,"))
     with pytest.raises(ValueError, match=r"hand\.csv, 7, why: '5'; points from 0 to 1 are wanted"):
+        classroom.merge(out)
+
+
+@needs_sandbox
+def test_no_paragraph_breaks_the_table_for_marks_by_hand(where, tmp_path):
+    folder, out = tmp_path / "submissions", tmp_path / "out"
+    folder.mkdir()
+    endings = ("good\rx", "good\r\n8,square,3,3", '"\r8,square,3,3,', "=\r8", "\x00\x0b\u2028\x85x")
+    for student, ending in enumerate(endings):
+        notebook = honest(where, str(student))
+        notebook.cells[-1].source += ending
+        hand_in(folder, str(student), notebook)
+    graded(where, folder, out)
+    rows = list(csv.DictReader((out / "hand.csv").open(newline="")))
+    assert [row["student"] + row["question"] for row in rows] == [f"{n}why" for n in range(5)]
+    classroom.merge(out)
+    hand = (out / "hand.csv").read_text()
+    (out / "hand.csv").write_text("\ufeff" + hand.replace("0,why,1,,", "0,why,1,+1,"))
+    for _ in range(2):
+        assert points(classroom.merge(out)[0])["why"] == 1
+    (out / "hand.csv").write_text("a;b\n1;2\n")
+    with pytest.raises(ValueError, match=r"has no column student, question, of, points, comment"):
         classroom.merge(out)
 
 
