@@ -109,9 +109,13 @@ def code_of(secret: bytes, assignment: str, student: str) -> str:
     return _hmac(secret, "code", assignment, student)[:8]
 
 
-def probe_seed(secret: bytes, assignment: str, student: str) -> int:
-    """Seed of the arguments that a student's functions are called with, not derivable from code."""
-    return int(_hmac(secret, "probe", assignment, student)[:8], 16)
+def probe_seed(secret: bytes, assignment: str, student: str, work: bytes = b"") -> int:
+    """Seed of the arguments that a student's functions are called with.
+
+    It does not follow from the code, and other ``work`` is called with others: what one submission
+    has told of them is of no use to the next.
+    """
+    return int(_hmac(secret, "probe", assignment, student, sha256(work).hexdigest())[:8], 16)
 
 
 def _hmac(secret, *words):

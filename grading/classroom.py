@@ -101,7 +101,6 @@ def grade_one(
     """The result of one submission: from its file if nothing has changed, else judged anew."""
     assignment = assignments.load(name, where)
     code = assignments.code_of(secret, name, submission.student)
-    seed = assignments.probe_seed(secret, name, submission.student)
     kept = out / "results" / f"{file_of(submission.student)}.json"
     result = {
         "student": submission.student,
@@ -118,6 +117,7 @@ def grade_one(
         if submission.doubt:
             raise ValueError(submission.doubt)
         content = _read(submission.path)
+        seed = assignments.probe_seed(secret, name, submission.student, content)
         result["key"] = _key(assignment, content, code, seed, limits, submission)
         if (old := _old(kept)) and old.get("key") == result["key"] and old["status"] == "graded":
             return old

@@ -121,9 +121,12 @@ def test_codes_need_the_secret_and_differ_by_student_and_assignment():
         for student in ("1", "2")
     }
     assert len(codes) == 8
-    assert assignments.probe_seed(SECRET, "small", "1") != assignments.probe_seed(
-        SECRET, "small", "2"
-    )
+    probes = {
+        assignments.probe_seed(SECRET, "small", student, work)
+        for student in ("1", "2")
+        for work in (b"first", b"second")
+    }
+    assert len(probes) == 4
     with pytest.raises(ValueError, match="the secret has 5 bytes; 16 or more are needed"):
         assignments.code_of(b"short", "small", "1")
 
@@ -182,6 +185,8 @@ FIND = """
 import os
 row = []
 for top, folders, files in os.walk("/"):
+    if top in ("/proc", "/sys") or top.endswith("site-packages"):
+        folders.clear()
     row += [1] * sum(f in ("wrong.py", "rubric.md", "secret", "hand.csv") for f in files)
     row += [2] * sum(f.endswith("_small.ipynb") for f in files)
 """
@@ -424,7 +429,6 @@ def test_classmates_of_attackers_get_their_marks(class_of_attackers):
     ]
     running = subprocess.check_output(["ps", "-eo", "args"], text=True)
     assert "sleep 1000" not in running
-    assert "/job/runner.py" not in running
 
 
 VALUES = {
