@@ -54,9 +54,9 @@ def grade(
     """
     if not trust_students and not sandbox.available():
         raise sandbox.NoSandboxError(
-            "there is no sandbox here: install bubblewrap (apt install bubblewrap; Linux only), or "
-            "run this in the project's Docker image. --trust-students runs without one: a student's"
-            " code can then read and write all that you can."
+            "there is no sandbox here: install bubblewrap (apt install bubblewrap; Linux only). "
+            "--trust-students runs without one: a student's code can then read and write all that "
+            "you can."
         )
     if not trust_students:
         sandbox.refuse_visible(folder, out)
