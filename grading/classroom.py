@@ -125,7 +125,7 @@ def grade_one(
         inputs = assignment.checks.inputs(code)
         asked = judge.requests(assignment, inputs, seed)
         outcome = sandbox.run(assignments.cells_of(notebook), asked, limits, trusted=trusted)
-        judged = judge.judge(assignment, notebook, outcome, inputs, seed, code)
+        judged = judge.judge(assignment, notebook, outcome, inputs, asked, code)
         result["questions"] = judged["questions"]
         result["person"] += judged["person"]
         result |= {"seconds": round(outcome.seconds, 2), "output": outcome.output[-2_000:]}

@@ -13,19 +13,28 @@ LONGEST = 20_000  # characters kept of a paragraph
 
 def requests(assignment: Assignment, inputs: dict, seed: int) -> list[dict]:
     """What the sandbox is asked to bring back."""
-    asked = [{"id": "code", "name": "code", "kind": "text", "calls": []}]
+    asked = [{"name": "code", "kind": "text", "calls": []}]
     for one in assignment.questions:
         if one.kind != "paragraph":
             calls = one.calls(inputs, seed) if one.kind == "function" else []
-            asked.append({"id": one.name, "name": one.name, "kind": one.kind, "calls": calls})
+            asked.append({"name": one.name, "kind": one.kind, "calls": calls})
     return asked
 
 
 def judge(
-    assignment: Assignment, notebook: dict, outcome: Outcome, inputs: dict, seed: int, code: str
+    assignment: Assignment,
+    notebook: dict,
+    outcome: Outcome,
+    inputs: dict,
+    asked: list[dict],
+    code: str,
 ) -> dict:
-    """Points and feedback by question, and what a person has to look at."""
+    """Points and feedback by question, and what a person has to look at.
+
+    ``asked`` is what `requests` made for the same inputs.
+    """
     questions, person = {}, []
+    calls = {one["name"]: one["calls"] for one in asked}
     for one in assignment.questions:
         told = outcome.answers.get(one.name, {"missing": f"nothing is called {one.name}"})
         mark = {"of": one.points, "points": 0.0, "fault": outcome.faults.get(one.name)}
@@ -41,11 +50,7 @@ def judge(
         else:
             answer = mark["answer"] = told["value"]
             if one.kind == "function":
-                answer = (
-                    list(zip(one.calls(inputs, seed), answer, strict=True))
-                    if _fits(answer, one.calls(inputs, seed))
-                    else None
-                )
+                answer = _in_pairs(calls[one.name], answer)
             if not OF_KIND[one.kind](answer):
                 mark["feedback"] = f"{one.name} should be {WANTED[one.kind]}."
             else:
@@ -62,8 +67,11 @@ def judge(
     return {"questions": questions, "person": person}
 
 
-def _fits(answer, calls):
-    return isinstance(answer, list) and len(answer) == len(calls)
+def _in_pairs(calls, answer):
+    """Arguments and what came back, or None where it is not one answer for each call."""
+    if not isinstance(answer, list) or len(answer) != len(calls):
+        return None
+    return list(zip(calls, answer, strict=True))
 
 
 def number(value: Any) -> bool:

@@ -97,24 +97,24 @@ def main():
     shell.colors = "NoColor"
     shell.history_manager.enabled = False
     shell.ask_exit = lambda: None  # exit() ends nothing here
-    names = {question["name"]: question["id"] for question in job["questions"]}
+    names = {question["name"] for question in job["questions"]}
     for position, source in enumerate(job["cells"]):
         if position in job["skip"]:
             continue
         if len(source) > 10_000:  # only to read it may take long
             tell(start=position, questions=[])
-        here = sorted({names[name] for name in assigned(source) & set(names)})
+        here = sorted(assigned(source) & names)
         tell(start=position, questions=here)
         result = shell.run_cell(source, store_history=False)
         error = result.error_before_exec or result.error_in_exec
         if error is not None:
             tell(failed=position, questions=here, error=f"{type(error).__name__}: {error}"[:500])
         for question in job["questions"]:
-            if question["id"] in here and question["kind"] != "function":
-                tell(question=question["id"], answer=answer(module.__dict__, question))
+            if question["name"] in here and question["kind"] != "function":
+                tell(question=question["name"], answer=answer(module.__dict__, question))
     for question in job["questions"]:
-        tell(start=question["id"], questions=[question["id"]])
-        tell(question=question["id"], answer=answer(module.__dict__, question))
+        tell(start=question["name"], questions=[question["name"]])
+        tell(question=question["name"], answer=answer(module.__dict__, question))
     tell(done=True)
     CHANNEL.flush()
     os._exit(0)  # threads and exit handlers of the student's do not hold up the class

@@ -127,7 +127,7 @@ def run(
     *,
     trusted: bool = False,
 ) -> Outcome:
-    """Run ``cells`` and bring back the answers to ``questions`` (each: id, name, kind, calls).
+    """Run ``cells`` and bring back the answers to ``questions`` (each: name, kind, calls).
 
     A cell that kills the process, or does not end, is left out and the notebook runs again, so that
     a fault costs the questions of its own cell. ``trusted=True`` runs without a sandbox: only for
@@ -145,7 +145,7 @@ def run(
         if at["start"] is None or too_late or len(skip) == AGAIN:
             break
         if isinstance(at["start"], str):  # a function that was called
-            questions = [one for one in questions if one["id"] != at["start"]]
+            questions = [one for one in questions if one["name"] != at["start"]]
             outcome.answers[at["start"]] = {"error": ended}
         else:
             skip.append(at["start"])
@@ -169,7 +169,7 @@ def _once(cells, questions, skip, limits, seconds, trusted, outcome):
         shutil.copy(HERE / "runner.py", folder)
         process, answers = _start(folder, limits, trusted)
         try:
-            places = {*range(len(cells)), *(one["id"] for one in questions)}
+            places = {*range(len(cells)), *(one["name"] for one in questions)}
             return _watch(process, answers, limits, seconds, outcome, places)
         finally:
             _kill(process)

@@ -14,7 +14,6 @@ def check(
     name: str,
     *,
     students: Sequence[str] = STUDENTS,
-    trusted: bool = False,
     where: Path | None = None,
 ) -> tuple[list[str], bool]:
     """Print a table (what, points, seconds); its lines, and whether all got what they should.
@@ -42,7 +41,7 @@ def check(
             due = full | {wrong.question: wrong.points}
             trials.append((wrong.misconception, made, due, wrong.carried))
         for what, notebook, due, carried in trials:
-            got, seconds, faults = score(assignment, notebook, student, trusted=trusted)
+            got, seconds, faults = score(assignment, notebook, student)
             wrong_marks = [
                 f"    {one}: {got[one]:g} points, due are {due[one]:g}"
                 for one in due
@@ -57,15 +56,15 @@ def check(
 
 
 def score(
-    assignment: assignments.Assignment, notebook: dict, student: str, *, trusted: bool = False
+    assignment: assignments.Assignment, notebook: dict, student: str
 ) -> tuple[dict, float, list]:
     """Points by question, seconds, and faults of cells: of a notebook of our own."""
     code = assignments.code_of(SECRET, assignment.name, student)
     seed = assignments.probe_seed(SECRET, assignment.name, student)
     inputs = assignment.checks.inputs(code)
     asked = judge.requests(assignment, inputs, seed)
-    outcome = sandbox.run(assignments.cells_of(notebook), asked, trusted=trusted)
-    judged = judge.judge(assignment, notebook, outcome, inputs, seed, code)
+    outcome = sandbox.run(assignments.cells_of(notebook), asked)
+    judged = judge.judge(assignment, notebook, outcome, inputs, asked, code)
     points = {name: one["points"] for name, one in judged["questions"].items()}
     faults = outcome.other_faults + [f"{name}: {one}" for name, one in outcome.faults.items()]
     return {name: one for name, one in points.items() if one is not None}, outcome.seconds, faults

@@ -508,8 +508,8 @@ FORGED = {
 def test_forged_messages_take_no_time_and_no_memory(where, source):
     notebook = honest(where, "7")
     notebook.cells.append(new_code_cell(TELL + source))
-    asked = [{"id": "row", "name": "row", "kind": "numbers", "calls": []}]
-    asked.append(asked[0] | {"id": "square", "name": "square"})
+    asked = [{"name": "row", "kind": "numbers", "calls": []}]
+    asked.append(asked[0] | {"name": "square"})
     outcome = sandbox.run(assignments.cells_of(notebook), asked, LIMITS)
     assert set(outcome.answers) == {"row", "square"}
     assert all(set(told) == {"value"} for told in outcome.answers.values())
@@ -582,7 +582,7 @@ def test_the_library_is_there_wherever_it_lies(tmp_path, monkeypatch):
     (tmp_path / "vglib").mkdir()
     (tmp_path / "vglib" / "__init__.py").write_text("")
     monkeypatch.setattr(sandbox.vglib, "__file__", str(tmp_path / "vglib" / "__init__.py"))
-    asked = [{"id": "found", "name": "found", "kind": "text", "calls": []}]
+    asked = [{"name": "found", "kind": "text", "calls": []}]
     outcome = sandbox.run(["import vglib; found = vglib.__file__"], asked, LIMITS)
     assert outcome.answers["found"] == {"value": sandbox.vglib.__file__}
 
@@ -602,7 +602,7 @@ def test_nothing_is_graded_where_notebooks_could_read_it(where, tmp_path, monkey
 def test_a_cell_that_takes_long_to_read_costs_no_other(where):
     cells = assignments.cells_of(honest(where, "7"))
     cells.insert(3, "x = [" + "1, " * 3_000_000 + "]")
-    asked = [{"id": "square", "name": "square", "kind": "number", "calls": []}]
+    asked = [{"name": "square", "kind": "number", "calls": []}]
     outcome = sandbox.run(cells, asked, LIMITS)
     assert outcome.other_faults
     assert not outcome.faults

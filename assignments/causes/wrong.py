@@ -2,6 +2,16 @@
 
 from grading.assignment import Wrong
 
+LAYERS = """
+q, factors = gain**2, []
+bell = torch.exp(-(grid**2) / 2)
+for _ in range(depth):
+    slopes = slope(q**0.5 * grid)
+    factors.append(gain * float((slopes**2 * bell).sum() / bell.sum()) ** 0.5)
+    q = next_variance(q, gain)
+predicted_share = float(torch.tensor(factors[{}]).prod())
+"""
+
 WRONG = (
     Wrong(
         "the slope of tanh, without the chain rule",
@@ -42,30 +52,14 @@ return gain**2 * float((values**2 * bell).sum() * (grid[1] - grid[0]))
     Wrong(
         "the slopes of layers 1 to depth",
         "predicted_share",
-        """
-q, factors = gain**2, []
-bell = torch.exp(-(grid**2) / 2)
-for _ in range(depth):
-    slopes = slope(q**0.5 * grid)
-    factors.append(gain * float((slopes**2 * bell).sum() / bell.sum()) ** 0.5)
-    q = next_variance(q, gain)
-predicted_share = float(torch.tensor(factors[:]).prod())
-""",
+        LAYERS.format(":"),
         2,
         ("verdict",),
     ),
     Wrong(
         "the slopes of layers 2 to depth",
         "predicted_share",
-        """
-q, factors = gain**2, []
-bell = torch.exp(-(grid**2) / 2)
-for _ in range(depth):
-    slopes = slope(q**0.5 * grid)
-    factors.append(gain * float((slopes**2 * bell).sum() / bell.sum()) ** 0.5)
-    q = next_variance(q, gain)
-predicted_share = float(torch.tensor(factors[1:]).prod())
-""",
+        LAYERS.format("1:"),
         2,
         ("verdict",),
     ),

@@ -2,6 +2,25 @@
 
 from grading.assignment import Wrong
 
+BIASED = """
+measured_factors = []
+for seed in range(5):
+    torch.manual_seed(seed)
+    cell, readout = nn.GRUCell(10, 64).double(), nn.Linear(64, 8).double()
+    with torch.no_grad():
+        {}
+        {}
+    tokens = nn.functional.one_hot(torch.randint(10, (16, 41)), 10).double()
+    h, states = torch.zeros(16, 64).double(), []
+    for t in range(41):
+        h = cell(tokens[:, t], h)
+        h.retain_grad()
+        states.append(h)
+    nn.functional.cross_entropy(readout(h), torch.randint(8, (16,))).backward()
+    near, far = (float(states[40 - lag].grad.norm()) for lag in (10, 40))
+    measured_factors.append((far / near) ** (1 / 30))
+"""
+
 WRONG = (
     Wrong(
         "the spectral radius is the factor of each step",
@@ -150,47 +169,13 @@ return torch.cat([torch.zeros(n), torch.log(gate / (1 - gate)), torch.zeros(2 * 
     Wrong(
         "the bias at the reset gate, which PyTorch keeps first",
         "measured_factors",
-        """
-measured_factors = []
-for seed in range(5):
-    torch.manual_seed(seed)
-    cell, readout = nn.GRUCell(10, 64).double(), nn.Linear(64, 8).double()
-    with torch.no_grad():
-        cell.bias_ih[:64] = bias
-        cell.bias_hh[:64] = 0
-    tokens = nn.functional.one_hot(torch.randint(10, (16, 41)), 10).double()
-    h, states = torch.zeros(16, 64).double(), []
-    for t in range(41):
-        h = cell(tokens[:, t], h)
-        h.retain_grad()
-        states.append(h)
-    nn.functional.cross_entropy(readout(h), torch.randint(8, (16,))).backward()
-    near, far = (float(states[40 - lag].grad.norm()) for lag in (10, 40))
-    measured_factors.append((far / near) ** (1 / 30))
-""",
+        BIASED.format("cell.bias_ih[:64] = bias", "cell.bias_hh[:64] = 0"),
         0,
     ),
     Wrong(
         "the bias in both of PyTorch's vectors",
         "measured_factors",
-        """
-measured_factors = []
-for seed in range(5):
-    torch.manual_seed(seed)
-    cell, readout = nn.GRUCell(10, 64).double(), nn.Linear(64, 8).double()
-    with torch.no_grad():
-        cell.bias_ih[64:128] = bias
-        cell.bias_hh[64:128] = bias
-    tokens = nn.functional.one_hot(torch.randint(10, (16, 41)), 10).double()
-    h, states = torch.zeros(16, 64).double(), []
-    for t in range(41):
-        h = cell(tokens[:, t], h)
-        h.retain_grad()
-        states.append(h)
-    nn.functional.cross_entropy(readout(h), torch.randint(8, (16,))).backward()
-    near, far = (float(states[40 - lag].grad.norm()) for lag in (10, 40))
-    measured_factors.append((far / near) ** (1 / 30))
-""",
+        BIASED.format("cell.bias_ih[64:128] = bias", "cell.bias_hh[64:128] = bias"),
         0,
     ),
     Wrong(
