@@ -368,7 +368,7 @@ def test_another_lesson_has_its_own_rule_on_a_claim(trial):
 
 def test_every_claim_is_complete():
     for name, claim in all_claims().items():
-        assert re.fullmatch(r"[BCKDRH]\d+[abc]?", name)
+        assert re.fullmatch(r"[BCKDRMH]\d+[abc]?", name)
         assert claim["wording"].endswith(".")
         assert claim["kind"] in KINDS, name
         others = {"part", "short", "wording", "kind", "lesson", "source", "treated", "history"}
@@ -378,7 +378,7 @@ def test_every_claim_is_complete():
 def test_every_claim_has_a_short_form_of_its_own():
     shorts = {name: claim["short"] for name, claim in all_claims().items()}
     assert len(shorts) == len(set(shorts.values()))
-    assert len({name.rstrip("abc") for name in shorts}) == 62
+    assert len({name.rstrip("abc") for name in shorts}) == 64
     for name, short in shorts.items():
         assert re.fullmatch(r"[A-Za-z][^\n]{6,58}[^\s.:;,]", short), f"{name}: {short!r}"
         assert not re.search(r"\b(yes|undecided|it depends|not tested|we)\b", short.lower()), name

@@ -116,17 +116,25 @@ def test_every_claim_leads_to_its_history_and_that_has_every_entry(pages):
                 assert condition in item, f"{name}: {condition}"
 
 
+def test_a_claim_that_says_three_things_is_counted_once(extension):
+    names = ["C1", "C9a", "C9b", "R21a", "R21b", "R21c"]
+    assert extension.judged_apart(names) == {"C9": 2, "R21": 3}
+
+
 def test_the_page_says_of_how_many_the_rule_was_changed(pages, extension):
     page = pages[0]
     words = plain(page.select_one("article").text)
     assert "states its rule before it measures" not in words
     counts = re.search(
-        r"(\d+) of (\d+) claims are decided; \d+ are halves of claims that say two things[.] "
-        r"After a result had been seen, (\d+) of these (\d+) "
+        r"(\d+) of (\d+) claims are decided; (\d+) are parts of (\d+) claims that say two or three "
+        r"things[.] After a result had been seen, (\d+) of these (\d+) "
         r"had their rule changed, .*?; (\d+) only the words .*?; (\d+) nothing, as far as",
         words,
     )
-    decided, everything, changed, again, reworded, untouched = map(int, counts.groups())
+    decided, everything, parts, wholes, *counts = map(int, counts.groups())
+    changed, again, reworded, untouched = counts
+    assert parts == sum(name[-1] in "abc" for name in all_claims())
+    assert wholes == sum(name.endswith("a") for name in all_claims())
     assert (decided, again, everything) == (len(DECIDED), len(DECIDED), len(all_claims()))
     titles = [
         link.text for link in page.select("article a") if link.text.startswith("Rule and history")

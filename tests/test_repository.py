@@ -206,6 +206,15 @@ def test_every_entry_says_what_was_read(root):
         assert re.search(r"\bread\b|not opened", note[1], re.IGNORECASE), note[1]
 
 
+def test_nothing_stands_between_entries(root):
+    open_braces = 0
+    for number, line in enumerate((root / "references.bib").read_text().splitlines(), 1):
+        if not open_braces:
+            assert not line or line[0] in "@%", f"line {number}: {line}"
+        open_braces += line.count("{") - line.count("}")
+    assert not open_braces
+
+
 def test_no_debris_is_tracked(root):
     tracked = subprocess.check_output(["git", "-C", str(root), "ls-files"], text=True)
     assert not re.search(r"(^|/)(_build|\.venv|__pycache__|\.ipynb_checkpoints)/", tracked)

@@ -54,6 +54,14 @@ class Confirmation:
     seeds: tuple = ()  # the base seeds at which the rule, as it stands, was run
     differing: dict | None = None  # setting → base seed → answer, where another than at base seed 0
 
+    @property
+    def otherwise(self):
+        """The settings that answered otherwise than at base seed 0, in a sentence or none."""
+        if not self.differing:
+            return ""
+        settings = [f"{name} ({_listed(seeds)})" for name, seeds in self.differing.items()]
+        return f"Settings that answered otherwise: {'; '.join(settings)}."
+
 
 def confirmation(verdict, record):
     """Whether ``record`` confirms ``verdict``, both as plain data: `as_json`, confirmations.json.
@@ -82,21 +90,21 @@ def confirmation(verdict, record):
         said = "; ".join(f"{answer} at base seed {seed}" for seed, answer in other.items())
         confirmed, why = False, f"For the usual settings the answer is {wanted} here, but {said}."
     elif len(same) >= AT_ONCE:
-        confirmed, why = True, f"The answer for the usual settings is {wanted} at base seeds "
-        why += f"{_listed(same)} as well."
+        confirmed, why = True, f"The same in the usual settings at base seeds {_listed(same)}."
     elif failed:
         confirmed, why = False, "Not all runs came to an answer."
     else:
         confirmed, why = None, f"So far run at {len(runs)} of {AT_ONCE} fresh base seeds."
-    if differing:
-        settings = [f"{name} ({_listed(seeds)})" for name, seeds in differing.items()]
-        why += f" Settings that answered otherwise: {'; '.join(settings)}."
     if failed:
         why += f" No answer at base seed {_listed(failed)}."
     return Confirmation(confirmed, why, **about)
 
 
 def _listed(seeds):
+    """Seeds in words: 101 to 105, or one by one."""
+    seeds = sorted(seeds)
+    if len(seeds) > 2 and seeds == [*range(seeds[0], seeds[-1] + 1)]:
+        return f"{seeds[0]} to {seeds[-1]}"
     return ", ".join(map(str, seeds))
 
 
@@ -210,7 +218,7 @@ def main():
             result = confirmation(verdict, read())
             fine = fine and result.confirmed
             word = {True: "confirmed", False: "not confirmed", None: "open"}[result.confirmed]
-            print(f"{name} {claim}: {word}. {result.why}")
+            print(f"{name} {claim}: {word}. {result.why} {result.otherwise}")
     sys.exit(not fine)
 
 

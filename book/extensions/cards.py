@@ -72,6 +72,7 @@ WORDS = {
     "LSTM": "LSTMs?",
     "GRU": "GRUs?",
     "forget gate": "forget gates?|forget bias(?:es)?",
+    "query": "quer(?:y|ies)",
     "gradient clipping": "(?:gradient )?clipping",
     "base seed": "base seeds?",
     "twin": "twins?",

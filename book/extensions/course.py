@@ -273,7 +273,7 @@ def anchors(name):
 def decided_in(claim, verdict, heading):
     """Where a claim was decided: there are the numbers."""
     link = f"[{lesson_name(claim)}]({verdict_link(claim, heading)})"
-    return f"Decided in {link}, with the numbers of each setting."
+    return f"Decided in {link}."
 
 
 def opinion_markdown(claim, verdict, heading):
@@ -314,6 +314,9 @@ def history_lines(app):
         if history := "\n".join(map(history_markdown, claim.get("history", []))):
             title = f"[{name}](#claim-{name.lower()}). {short(name, claim)}"
             parts = [f"(history-{name.lower()})=\n**{title}**", *rules(name, claim), history]
+            verdict, _ = verdict_on(app, name, claim)
+            if verdict and verdict["conditions"] and (otherwise := verdict["confirmed"].otherwise):
+                parts += [f"*At fresh base seeds.* {otherwise}"]
             lines += ["\n\n".join(parts) + "\n"]
     return lines
 
@@ -326,13 +329,10 @@ def claim_markdown(app, name, claim, verdict, heading):
         told = history_link(name, "judged once, and withdrawn") if claim.get("history") else ""
         treated = treated_markdown(claim)
         return f"{anchors(name)}**{title}.** {wording} *Not tested.* {treated}\n\n{told}"
-    parts = [wording, verdict_markdown(claim, verdict)]
-    if heading:
-        parts += [decided_in(claim, verdict, heading)]
-    elif treated := treated_markdown(claim):
-        parts += [treated]
-    parts += [opinion_markdown(*each) for each in opinions_on(app, name, claim)]
-    parts += [history_link(name, HISTORIES[most_changed(name, claim)])]
+    places = [decided_in(claim, verdict, heading)] if heading else [treated_markdown(claim)]
+    places += [opinion_markdown(*each) for each in opinions_on(app, name, claim)]
+    places += [history_link(name, HISTORIES[most_changed(name, claim)]) + "."]
+    parts = [wording, verdict_markdown(claim, verdict), " ".join(filter(None, places))]
     body = "\n\n".join(parts)
     return f"{anchors(name)}:::{{admonition}} {title}\n:class: claim\n\n{body}\n:::\n"
 
@@ -346,15 +346,20 @@ def legend_html():
     return f'<ul class="vg-answers">\n{items}\n</ul>\n'
 
 
+def judged_apart(claims):
+    """Of each claim that says several things, how many: R21 is judged in R21a, R21b and R21c."""
+    return Counter(name[:-1] for name in claims if name[-1].isalpha())
+
+
 def claims_lines(app):
     """All claims: a table per part, and details below."""
     claims = all_claims()
     decided = {name: c for name, c in claims.items() if {"lesson", "answer"} & set(c)}
     most = Counter(most_changed(*item) for item in decided.items())
-    halves = [name for name in claims if name.endswith(("a", "b"))]
+    apart = judged_apart(claims)
     lines = [
-        f"{most.total()} of {len(claims)} claims are decided; {len(halves)} are halves of claims "
-        "that say two things. After a result had been seen, "
+        f"{most.total()} of {len(claims)} claims are decided; {apart.total()} are parts of "
+        f"{len(apart)} claims that say two or three things. After a result had been seen, "
         f"{most['rule or runs']} of these {most.total()} had their rule changed, or what it is "
         f"tried on; {most[WORDS_ONLY]} only the words of the answer; {most[NOTHING]} nothing, as "
         "far as is recorded.",
@@ -504,10 +509,15 @@ def described(cell, html):
 
 
 def doubted(html, verdict):
-    """The HTML of a verdict's card; one that was not confirmed says so, above its settings."""
+    """The HTML of a verdict's card; one that was not confirmed is undecided, and says why."""
     found = verdict and confirmation(verdict, read_confirmations())
     if not found or found.confirmed is not False:
         return html
+    for old, new in (
+        (ANSWERS[verdict["answer"]][0], ANSWERS["undecided"][0]),
+        (f"{verdict['answer'].capitalize()}.</strong>", "Undecided.</strong>"),
+    ):
+        html = html.replace(old, new, 1)
     return html.replace("<details>", f"<p>{CONFIRMED[False]} {escape(found.why)}</p><details>", 1)
 
 

@@ -1,0 +1,1 @@
+"""Assignments: made from one source, handed out, run in a sandbox, judged outside of it."""
