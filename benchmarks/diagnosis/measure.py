@@ -11,13 +11,13 @@ import time
 import traceback
 from functools import partial
 
+import label
 import records
-from label import HERE
 from setups import load
 
 from vglib.diagnosis.experiments import Lab, gather, set_aside
 
-VGLIB = HERE.parents[1] / "vglib"
+VGLIB = label.HERE.parents[1] / "vglib"
 SOURCES = [VGLIB / f"{name}.py" for name in ("layers", "numerics", "trace")]
 SOURCES += [
     VGLIB / "diagnosis" / f"{name}.py"
@@ -55,7 +55,7 @@ def run(split, name, source, seed):
 
 
 def path(split):
-    return HERE / "records" / f"evidence_{split}.json"
+    return label.HERE / "records" / f"evidence_{split}.json"
 
 
 def settings(split):
