@@ -27,6 +27,7 @@ import os
 def explore():
     import torch
     import vglib.monitor
+    from vglib.signs import LIMIT
     from vglib import (nets,
                        tasks)
 
@@ -43,6 +44,8 @@ MODULES = {
     "checks": "positive = 1\n",
     "tasks": "size = 1\n",
     "plots": "size = 1\n",
+    "signs/__init__": "from vglib.signs.limits import LIMIT as LIMIT\n",
+    "signs/limits": "LIMIT = 1\n",
 }
 CLAIMS = """[C1]
 wording = "It vanishes."
@@ -75,7 +78,9 @@ def made_once(tmp_path_factory):
     (folder / "book").mkdir()
     (folder / "lessons" / "causes").mkdir(parents=True)
     for name, code in MODULES.items():
-        (folder / "vglib" / f"{name}.py").write_text(code)
+        file = folder / "vglib" / f"{name}.py"
+        file.parent.mkdir(exist_ok=True)
+        file.write_text(code)
     for name in ("run", "another"):
         (folder / "vglib" / "records" / f"{name}.json").write_text("{}")
     (folder / "vglib" / "claims.toml").write_text(CLAIMS)
@@ -123,6 +128,7 @@ STALE = {
     "a module": ("vglib/tasks.py", "size = 1", "size = 2"),
     "what a module imports": ("vglib/checks.py", "positive = 1", "positive = 2"),
     "a module by its dotted name": ("vglib/monitor.py", "return 1", "return 2"),
+    "what a package imports": ("vglib/signs/limits.py", "LIMIT = 1", "LIMIT = 2"),
     "the wording of a claim on trial": ("vglib/claims.toml", "It vanishes.", "Not so."),
     "the bound of a claim on trial": ("vglib/claims.toml", "0.5", "0.6"),
     "a setting of a claim on trial": ("vglib/claims.toml", "sigmoid", "tanh"),

@@ -108,11 +108,12 @@ def file_of(name, root):
     parts = name.split(".")
     if parts[0] != "vglib":
         return None
-    for end in range(len(parts), 1, -1):
-        file = "/".join(parts[:end]) + ".py"
-        if (root / file).is_file():
-            return file
-    return "vglib/__init__.py"
+    for end in range(len(parts), 0, -1):
+        start = "/".join(parts[:end])
+        for file in (f"{start}.py", f"{start}/__init__.py"):
+            if (root / file).is_file():
+                return file
+    return None
 
 
 owners_of_packages = cache(packages_distributions)  # it reads what every package installed

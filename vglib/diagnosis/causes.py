@@ -144,6 +144,26 @@ def rule(cause: str, *, sure: bool = False) -> Callable:
     return enter
 
 
+def trap(
+    name: str,
+    *,
+    sure: bool = False,
+    change: str | None = None,
+    when: Callable = lambda e, limits: True,
+) -> None:
+    """Enter into the table that a trap is named where it showed, if ``when`` holds."""
+
+    def find(e, limits):
+        found = [one for one in e.traps if one.name == name] if when(e, limits) else []
+        if not found:
+            return None
+        where = tuple(place for one in found for place in one.where)
+        reason = found[0].saw[0].upper() + found[0].saw[1:] + "."
+        return {"trap": name, "reason": reason, "where": where, "change": change}
+
+    RULES.append(Rule(TRAPS[name][0], find, sure))
+
+
 def judge(evidence: Evidence, limits: Limits = LIMITS) -> Finding:
     """The `Finding` of the first rule that speaks; healthy where none should."""
     for row in (row for row in RULES if row.sure):
@@ -291,9 +311,7 @@ def nothing_to_train(e: Evidence, limits: Limits) -> Found:
     return None
 
 
-@rule("detached", sure=True)
-def not_registered(e: Evidence, limits: Limits) -> Found:
-    return _trap(e, "not registered")
+trap("not registered", sure=True)
 
 
 @rule("detached", sure=True)
@@ -304,21 +322,14 @@ def detached(e: Evidence, limits: Limits) -> Found:
     return None
 
 
-@rule("data", sure=True)
-def broadcast(e: Evidence, limits: Limits) -> Found:
-    return _trap(e, "broadcast", change="trap")
-
-
-@rule("data", sure=True)
-def wrong_axis(e: Evidence, limits: Limits) -> Found:
-    return _trap(e, "wrong axis") if e.own <= limits.learnt else None
-
-
-@rule("detached", sure=True)
-def detached_in_time(e: Evidence, limits: Limits) -> Found:
-    """At every step, and nothing is soon learnt: to cut a sequence into pieces is no fault."""
-    soon = e.learnt(e.as_it_is) > limits.half
-    return None if soon else _trap(e, "detached in time")
+trap("broadcast", sure=True, change="trap")
+trap("wrong axis", sure=True, when=lambda e, limits: e.own <= limits.learnt)
+# To cut a sequence into pieces is no fault where it soon learns.
+trap(
+    "detached in time",
+    sure=True,
+    when=lambda e, limits: not e.learnt(e.as_it_is) > limits.half,
+)
 
 
 @rule("data", sure=True)
@@ -326,15 +337,6 @@ def all_alike(e: Evidence, limits: Limits) -> Found:
     if e.constant and e.own <= limits.learnt:
         return {"reason": "All inputs of a batch are the same to the model."}
     return None
-
-
-def _trap(e, name, **more):
-    found = [trap for trap in e.traps if trap.name == name]
-    if not found:
-        return None
-    where = tuple(place for trap in found for place in trap.where)
-    reason = found[0].saw[0].upper() + found[0].saw[1:] + "."
-    return {"trap": name, "reason": reason, "where": where, **more}
 
 
 # Not finite, and worse than nothing --------------------------------------------------------------
@@ -468,9 +470,7 @@ def killed_by_its_steps(e: Evidence, limits: Limits) -> Found:
     return None
 
 
-@rule("saturation")
-def constant_softmax(e: Evidence, limits: Limits) -> Found:
-    return _trap(e, "softmax over one unit") if is_stuck(e) else None
+trap("softmax over one unit", when=lambda e, limits: is_stuck(e))
 
 
 @rule("dead units")
@@ -534,24 +534,10 @@ def both_factors_zero(e: Evidence, limits: Limits) -> Found:
 # Traps, where it does not learn ------------------------------------------------------------------
 
 
-@rule("detached")
-def not_in_the_optimizer(e: Evidence, limits: Limits) -> Found:
-    return _trap(e, "not in the optimizer")
-
-
-@rule("saturation")
-def squashed_twice(e: Evidence, limits: Limits) -> Found:
-    return _trap(e, "squashed twice", change="trap")
-
-
-@rule("data")
-def no_logarithm(e: Evidence, limits: Limits) -> Found:
-    return _trap(e, "no logarithm", change="trap")
-
-
-@rule("weight scale")
-def equal_units(e: Evidence, limits: Limits) -> Found:
-    return _trap(e, "equal units", change="path")
+trap("not in the optimizer")
+trap("squashed twice", change="trap")
+trap("no logarithm", change="trap")
+trap("equal units", change="path")
 
 
 @rule("data")
