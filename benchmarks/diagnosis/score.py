@@ -1,6 +1,8 @@
 """Scores of the rules, of the loss alone and of `vglib.diagnose`, side by side on one split.
 
-    python benchmarks/diagnosis/score.py development|holdout|strangers|second_holdout [frozen]
+    python benchmarks/diagnosis/score.py SPLIT [frozen]
+
+A split is development, holdout, strangers, second_holdout or public.
 
 With `frozen`, the answers are those of an instrument that was frozen before it met a hold-out: of
 commit a650881 for development and holdout, of commit ba6283e for second_holdout. Each was mended
@@ -22,12 +24,14 @@ import baselines
 import label
 import measure
 import numpy as np
+import torchmortem_alarms
 from scipy import stats
 from setups import load
 
-from vglib.diagnosis import Evidence, judge
+from vglib.diagnosis import LIMITS, SAID, Evidence, helped, judge
 
 LOSS = "loss alone"
+ALWAYS = "an alarm at everything"  # what can be had without any information
 
 
 # Truth and predictions ---------------------------------------------------------------------------
@@ -136,6 +140,11 @@ def recurrent_vanishing(one):
     return vanishing and one["family"] == "recurrent"
 
 
+def same_cause(one, other):
+    """Slope and weights are two descriptions of one network, and so one cause."""
+    return SAID.get(one, one) == SAID.get(other, other)
+
+
 def is_alarm(said):
     """Whether an answer of the instrument says that something is wrong."""
     return said["verdict"] in ("gradient", "other")
@@ -153,7 +162,9 @@ def report(known, fired, diagnoses):
     names = [name for name, one in known.items() if one["label"] != "ambiguous"]
     sound = [name for name in names if known[name]["label"] == "healthy"]
     forgetful = [name for name in names if recurrent_vanishing(known[name])]
-    alarms = {rule: [fired[name][rule] for name in names] for rule in baselines.RULES}
+    rules = list(fired[names[0]])
+    alarms = {rule: [fired[name][rule] for name in names] for rule in rules}
+    alarms[ALWAYS] = [True] * len(names)
     paths = dict(alarms)
     alarms["diagnose"] = [is_alarm(diagnoses[name]) for name in names]
     paths["diagnose"] = [diagnoses[name]["verdict"] == "gradient" for name in names]
@@ -166,7 +177,7 @@ def report(known, fired, diagnoses):
         for rule, alarm in given.items():
             yield row(rule, problem, alarm)
         yield "F1 of diagnose less that of"
-        for rule in baselines.RULES:
+        for rule in rules:
             found, low, high = f1_difference(problem, given["diagnose"], given[rule])
             yield f"  {rule:35} {found:+.2f} [{low:+.2f}, {high:+.2f}]"
     yield "\nfalse alarms on healthy set-ups; recurrent vanishing that raised an alarm:"
@@ -191,7 +202,7 @@ def details(known, names, diagnoses):
         return diagnoses[name]["verdict"] == known[name]["kind"]
 
     def cause(name):
-        return diagnoses[name]["cause"] == known[name]["cause"]
+        return same_cause(diagnoses[name]["cause"], known[name]["cause"])
 
     def where(name):
         return right_place(known[name]["where"], diagnoses[name]["where"])
@@ -207,6 +218,11 @@ def details(known, names, diagnoses):
     yield f"faults not the gradient's called other {count(others, kind)}"
     for text, chosen in {"faults": meant, "faults alarmed at": [*filter(alarmed, meant)]}.items():
         yield f"cause right, of {text} {count(chosen, cause)}"
+    strictly = [diagnoses[name]["cause"] == known[name]["cause"] for name in meant]
+    yield f"… with activation and weight scale as two {share(sum(strictly), len(meant))}"
+    blamed = [name for name in names if diagnoses[name]["verdict"] == "gradient"]
+    mended = [diagnoses[name].get("mended", False) for name in blamed]
+    yield f"gradient verdicts whose remedy was tried and trains {share(sum(mended), len(blamed))}"
     for text, chosen in {"layer": layers, "lags": lags}.items():
         yield f"{text} right, of faults {count(chosen, where)}"
         yield f"{text} right, of faults alarmed at {count([*filter(alarmed, chosen)], where)}"
@@ -214,7 +230,7 @@ def details(known, names, diagnoses):
     for name in names:
         one, said = known[name], diagnoses[name]
         misplaced = name in placed and not where(name)
-        if one["kind"] != said["verdict"] or one["cause"] != said["cause"] or misplaced:
+        if one["kind"] != said["verdict"] or not cause(name) or misplaced:
             told = [said[key] for key in ("verdict", "cause", "where")]
             yield f"{name}: {[one[key] for key in ('kind', 'cause', 'where')]} -> {told}"
             if "error" in said:
@@ -229,9 +245,14 @@ def answers(split, **more):
             error = values["evidence"]["error"]
             said[name] = {"verdict": "error", "cause": None, "where": None, "error": error}
         else:
-            found = judge(Evidence.read(values["evidence"]), **more)
-            where = plain(found.where)
-            said[name] = {"verdict": found.verdict, "cause": found.cause, "where": where}
+            evidence = Evidence.read(values["evidence"])
+            found = judge(evidence, **more)
+            said[name] = {
+                "verdict": found.verdict,
+                "cause": found.cause,
+                "where": plain(found.where),
+                "mended": bool(found.change) and helped(evidence, found.change, LIMITS),
+            }
     return said
 
 
@@ -242,6 +263,10 @@ def path(split, version="frozen"):
 
 def main(split, frozen=""):
     fired = by_name(baselines.path(split))
+    if torchmortem_alarms.path(split).exists():
+        for name, alarms in by_name(torchmortem_alarms.path(split)).items():
+            worst = {f"torchmortem, {kind}": alarms[kind] for kind in ("warning", "critical")}
+            fired[name] = fired[name] | worst
     said = by_name(path(split)) if frozen else answers(split)
     print("\n".join(report(truth(split), fired, said)))
 

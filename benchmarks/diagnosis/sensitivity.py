@@ -22,7 +22,7 @@ def counts(splits, limits):
     alarm = [score.is_alarm(answer) for _, answer in rows]
     false = sum(a and not p for p, a in zip(problem, alarm, strict=True))
     meant = [(one, answer) for one, answer in rows if one["cause"]]
-    right = sum(one["cause"] == answer["cause"] for one, answer in meant)
+    right = sum(score.same_cause(one["cause"], answer["cause"]) for one, answer in meant)
     return float(score.f1(problem, alarm)), false, problem.count(False), right, len(meant)
 
 
