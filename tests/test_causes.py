@@ -133,6 +133,12 @@ def test_without_pairs_it_says_that_the_loss_falls_and_no_more():
     assert (found.verdict, found.reason) == ("healthy", "Your loss falls, from 1 to 0.7.")
 
 
+def test_gradients_may_end_at_zero_with_nothing_left_to_learn():
+    spent = {layer: [1.0, *[0.0] * 3] for layer in LAYERS}
+    assert judge(evidence(0.95, looks=(0, 50, 80, 99), gradients=spent)).verdict == "healthy"
+    assert judge(evidence(0.6, looks=(0, 50, 80, 99), gradients=spent)).verdict != "healthy"
+
+
 def test_nothing_whose_gradient_is_zero_everywhere_is_healthy():
     stuck = {layer: [0.0] * 3 for layer in LAYERS}
     found = judge(evidence(0.95, delta=(0.0,) * 4, gradients=stuck))

@@ -28,7 +28,7 @@ import torchmortem_alarms
 from scipy import stats
 from setups import load
 
-from vglib.diagnosis import LIMITS, SAID, Evidence, helped, judge
+from vglib.diagnosis import SAID, Evidence, judge, mended
 
 LOSS = "loss alone"
 ALWAYS = "an alarm at everything"  # what can be had without any information
@@ -251,7 +251,7 @@ def answers(split, **more):
                 "verdict": found.verdict,
                 "cause": found.cause,
                 "where": plain(found.where),
-                "mended": bool(found.change) and helped(evidence, found.change, LIMITS),
+                "mended": mended(evidence, found) is not None,
             }
     return said
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from vglib.diagnosis.evidence import Evidence, Path
+from vglib.diagnosis.evidence import Evidence, Path, Run
 from vglib.numerics import log10
 
 
@@ -109,13 +109,13 @@ TRAPS = {
 
 @dataclass(frozen=True)
 class Finding:
-    """What was found: see `report.Diagnosis`. ``change``: the kind of trial that is the remedy."""
+    """What was found: see `report.Diagnosis`. ``changes``: kinds of trial that are its remedy."""
 
     verdict: str
     reason: str
     cause: str | None = None
     where: tuple | range = ()
-    change: str | None = None
+    changes: tuple = ()
     trap: str | None = None
     advice: str | None = None
     hints: tuple = field(default=())
@@ -130,6 +130,9 @@ class Rule:
     sure: bool
 
 
+# Kinds of trial that are the remedy of a path, of a memory and of what grows: which of them helps
+# depends on how a network is written.
+PATH, MEMORY, GROWTH = ("path", "place"), ("memory", "path"), ("path", "memory", "clip")
 RULES: list[Rule] = []
 Found = dict | None  # fields of a `Finding`
 
@@ -148,7 +151,7 @@ def trap(
     name: str,
     *,
     sure: bool = False,
-    change: str | None = None,
+    changes: tuple = (),
     when: Callable = lambda e, limits: True,
 ) -> None:
     """Enter into the table that a trap is named where it showed, if ``when`` holds."""
@@ -159,7 +162,7 @@ def trap(
             return None
         where = tuple(place for one in found for place in one.where)
         reason = found[0].saw[0].upper() + found[0].saw[1:] + "."
-        return {"trap": name, "reason": reason, "where": where, "change": change}
+        return {"trap": name, "reason": reason, "where": where, "changes": changes}
 
     RULES.append(Rule(TRAPS[name][0], find, sure))
 
@@ -192,7 +195,10 @@ def _complete(cause, found, evidence):
 def healthy(e: Evidence, limits: Limits = LIMITS) -> str | None:
     """Why a model is healthy: it learns a good part of what there is to learn; else None."""
     own = e.own
-    if not e.runs or not math.isfinite(own) or is_stuck(e):
+    if not e.runs or not math.isfinite(own):
+        return None
+    # With nothing left to learn, gradients may end at zero.
+    if is_stuck(e) and not (e.way and own > limits.learnt and was_alive(e)):
         return None
     if e.way is None or e.signed:
         own = max(own, e.learnt(e.as_it_is))  # nothing says that it goes on falling
@@ -215,6 +221,11 @@ def is_stuck(e: Evidence) -> bool:
     """Whether all gradients are exactly zero, or none, at the last three looks."""
     last = [sizes[-3:] for sizes in e.gradients.values()]
     return bool(last) and all(not size > 0 for sizes in last for size in sizes)
+
+
+def was_alive(e: Evidence) -> bool:
+    """Whether any gradient was other than zero at the first look."""
+    return any(sizes[0] > 0 for sizes in e.gradients.values())
 
 
 def impeded(e: Evidence, limits: Limits) -> bool:
@@ -286,7 +297,14 @@ def helped(e: Evidence, kind: str, limits: Limits) -> bool:
 
 
 def helpers(e: Evidence, limits: Limits) -> set:
-    return {run.change for run in e.runs[1:] if helped(e, run.change, limits)} - {"place"}
+    """Kinds of changes that helped, but those that are a part of another or treat a symptom."""
+    return {run.change for run in e.runs[1:] if helped(e, run.change, limits)} - {"place", "clip"}
+
+
+def mended(e: Evidence, found: Finding, limits: Limits = LIMITS) -> Run | None:
+    """The run with the remedy of a finding, of the first kind that helped; None where none did."""
+    helpful = (kind for kind in found.changes if helped(e, kind, limits))
+    return next((e.best(kind) for kind in helpful), None)
 
 
 def path_may_be(e: Evidence, limits: Limits) -> bool:
@@ -322,7 +340,7 @@ def detached(e: Evidence, limits: Limits) -> Found:
     return None
 
 
-trap("broadcast", sure=True, change="trap")
+trap("broadcast", sure=True, changes=("trap",))
 trap("wrong axis", sure=True, when=lambda e, limits: e.own <= limits.learnt)
 # To cut a sequence into pieces is no fault where it soon learns.
 trap(
@@ -353,6 +371,18 @@ def slower_helps(e: Evidence, limits: Limits) -> bool:
     return bool(best) and best.factor < 1 and helped(e, "learning rate", limits)
 
 
+@rule("low precision")
+def finite_in_single_precision(e: Evidence, limits: Limits) -> Found:
+    """Of the untrained model, for the first batch or another."""
+    precise, b = e.best("low precision"), e.broken
+    if not b or not precise or not all(map(math.isfinite, precise.losses)):
+        return None
+    if b["step"] == 0 or b["batch"] in e.bad_batches:
+        reason = f"At step {b['step']} the loss is finite in single precision only."
+        return {"reason": reason, "changes": ("low precision",)}
+    return None
+
+
 @rule("data")
 def bad_batches(e: Evidence, limits: Limits) -> Found:
     """A batch that is at fault by itself: in the untrained model, too, unlike most others."""
@@ -372,23 +402,10 @@ def not_for_new_batches(e: Evidence, limits: Limits) -> Found:
     return None
 
 
-@rule("low precision")
-def finite_in_single_precision(e: Evidence, limits: Limits) -> Found:
-    if not e.halves or not e.broken or e.broken["step"] > 0:
-        return None
-    precise = e.best("low precision")
-    if precise and math.isfinite(precise.losses[0]):
-        return {
-            "reason": "Only in single precision is the first loss finite.",
-            "change": "low precision",
-        }
-    return None
-
-
 @rule("data")
 def far_from_unit_size(e: Evidence, limits: Limits) -> Found:
     if helped(e, "data", limits):
-        return {"reason": _far(e), "change": "data"}
+        return {"reason": _far(e), "changes": ("data",)}
     return None
 
 
@@ -405,7 +422,7 @@ def gradient_not_finite(e: Evidence, limits: Limits) -> Found:
     return {
         "reason": f"At step {b['step']} the loss is finite and its gradient is not{begins}{above}.",
         "where": (place,) if place else (),
-        "change": "path",
+        "changes": GROWTH,
         "advice": "a small number added under the root, in the logarithm or to the divisor",
     }
 
@@ -420,14 +437,14 @@ def grows_on_its_way(e: Evidence, limits: Limits) -> Found:
     if max(e.by_lag.values(), default=0.0) > limits.exploded:
         grown = max(e.by_lag.values())
         reason = f"{when}; over the time steps the gradient grows by {grown:.0f} decades."
-        return {"reason": reason, "where": lags(e, limits, 1), "change": "memory"}
+        return {"reason": reason, "where": lags(e, limits, 1), "changes": GROWTH}
     if path and path.surge > limits.exploded and not slower_alone(e, limits):
         reason = f"{when}; on its way the gradient grows by {path.surge:.1f} decades."
-        return {"reason": reason, "where": growing(path), "change": "path"}
+        return {"reason": reason, "where": growing(path), "changes": GROWTH}
     if b and b["step"] == 0 and not math.isfinite(b["loss"]):
         at = f", first at {b['forward']}" if b["forward"] else ""
         where = (b["forward"],) if b["forward"] else ()
-        return {"reason": f"The first loss is not finite{at}.", "where": where, "change": "path"}
+        return {"reason": f"The first loss is not finite{at}.", "where": where, "changes": GROWTH}
     return None
 
 
@@ -445,10 +462,13 @@ def growing(path: Path) -> tuple:
 @rule("low precision")
 def low_precision(e: Evidence, limits: Limits) -> Found:
     if helped(e, "low precision", limits):
-        return {"reason": "In single precision the same model learns.", "change": "low precision"}
+        return {
+            "reason": "In single precision the same model learns.",
+            "changes": ("low precision",),
+        }
     if e.halves and e.as_it_is.unmoved > limits.unmoved:
         share = f"{e.as_it_is.unmoved:.0%} of the weights do not move"
-        return {"reason": f"In half precision {share}.", "change": "low precision"}
+        return {"reason": f"In half precision {share}.", "changes": ("low precision",)}
     return None
 
 
@@ -458,8 +478,7 @@ def low_precision(e: Evidence, limits: Limits) -> Found:
 @rule("learning rate")
 def killed_by_its_steps(e: Evidence, limits: Limits) -> Found:
     """All gradients became zero in training, and smaller steps prevent it."""
-    alive = any(sizes[0] > 0 for sizes in e.gradients.values())
-    if is_stuck(e) and alive and slower_helps(e, limits):
+    if is_stuck(e) and was_alive(e) and slower_helps(e, limits):
         step = next(
             step
             for i, step in enumerate(e.looks)
@@ -487,21 +506,21 @@ def blocked(e: Evidence, limits: Limits) -> Found:
         return {
             "reason": f"{zero}: the units after {name} are off.",
             "where": (name,),
-            "change": "path",
+            "changes": PATH,
         }
     if path.squashes[i] and path.saturated[i] > limits.full:
         reason = f"{zero}: the activation after it is saturated."
-        return {"cause": "saturation", "reason": reason, "where": (name,), "change": "path"}
+        return {"cause": "saturation", "reason": reason, "where": (name,), "changes": PATH}
     if top:
         if e.flat_loss:
             reason = f"{zero}: an activation in the loss itself is saturated."
-            return {"cause": "saturation", "reason": reason, "change": "path"}
+            return {"cause": "saturation", "reason": reason, "changes": PATH}
         reason = f"{zero}: the loss does not change with the outputs."
-        return {"cause": "saturation", "reason": reason, "where": (name,), "change": "path"}
+        return {"cause": "saturation", "reason": reason, "where": (name,), "changes": PATH}
     above = path.names[i + 1]
     if e.gains.get(above) == 0:
         reason = f"{zero}: the weights of {above} are zero."
-        return {"cause": "weight scale", "reason": reason, "where": (above,), "change": "path"}
+        return {"cause": "weight scale", "reason": reason, "where": (above,), "changes": PATH}
     reason = f"{zero}: what comes between it and {above} has no slope."
     advice = "a function with a slope, or an estimate of one (straight-through)"
     return {"cause": "activation", "reason": reason, "where": (name,), "advice": advice}
@@ -535,16 +554,16 @@ def both_factors_zero(e: Evidence, limits: Limits) -> Found:
 
 
 trap("not in the optimizer")
-trap("squashed twice", change="trap")
-trap("no logarithm", change="trap")
-trap("equal units", change="path")
+trap("squashed twice", changes=("trap",))
+trap("no logarithm", changes=("trap",))
+trap("equal units", changes=PATH)
 
 
 @rule("data")
 def sorted_batches(e: Evidence, limits: Limits) -> Found:
     if helped(e, "order", limits):
         reason = "Each batch is of one class, or nearly; with the examples mixed it learns."
-        return {"trap": "sorted batches", "reason": reason, "change": "order"}
+        return {"trap": "sorted batches", "reason": reason, "changes": ("order",)}
     return None
 
 
@@ -553,7 +572,12 @@ def no_activation(e: Evidence, limits: Limits) -> Found:
     if helped(e, "activation", limits):
         reason = "No activation runs between the layers, and with one it learns."
         where = e.layers[:-1]
-        return {"trap": "no activation", "reason": reason, "where": where, "change": "activation"}
+        return {
+            "trap": "no activation",
+            "reason": reason,
+            "where": where,
+            "changes": ("activation",),
+        }
     return None
 
 
@@ -563,7 +587,7 @@ def bounded_outputs(e: Evidence, limits: Limits) -> Found:
         name = e.activations[e.layers[-1]]
         reason = f"Outputs end at the bounds of {name}; without it the model learns."
         where = e.layers[-1:]
-        return {"trap": "bounded outputs", "reason": reason, "where": where, "change": "range"}
+        return {"trap": "bounded outputs", "reason": reason, "where": where, "changes": ("range",)}
     return None
 
 
@@ -573,7 +597,7 @@ def bounded_outputs(e: Evidence, limits: Limits) -> Found:
 @rule("weight decay")
 def weight_decay(e: Evidence, limits: Limits) -> Found:
     if helped(e, "weight decay", limits):
-        return {"reason": "Weights decay faster than they learn.", "change": "weight decay"}
+        return {"reason": "Weights decay faster than they learn.", "changes": ("weight decay",)}
     return None
 
 
@@ -584,7 +608,7 @@ def epsilon(e: Evidence, limits: Limits) -> Found:
     vanished = helped(e, "path", limits) and path and path.lost > limits.lost
     if helped(e, "optimizer epsilon", limits) and not vanished:
         reason = "The optimizer's ε is larger than its gradients."
-        return {"reason": reason, "change": "optimizer epsilon"}
+        return {"reason": reason, "changes": ("optimizer epsilon",)}
     return None
 
 
@@ -605,7 +629,7 @@ def saturated(e: Evidence, limits: Limits) -> Found:
     path = e.path()
     names = _saturated(path, limits) if path and path_may_be(e, limits) else ()
     reason = "Most activations are saturated, where their slope is close to zero."
-    return {"reason": reason, "where": names, "change": "path"} if names else None
+    return {"reason": reason, "where": names, "changes": PATH} if names else None
 
 
 def _saturated(path, limits):
@@ -620,7 +644,7 @@ def _saturated(path, limits):
 @rule("saturation")
 def peaked(e: Evidence, limits: Limits) -> Found:
     if e.peaked and path_may_be(e, limits):
-        return {"reason": "A softmax is saturated.", "where": e.peaked, "change": "path"}
+        return {"reason": "A softmax is saturated.", "where": e.peaked, "changes": PATH}
     return None
 
 
@@ -630,10 +654,10 @@ def grows(e: Evidence, limits: Limits) -> Found:
     if max(e.by_lag.values(), default=0.0) > limits.exploded:
         grown = max(e.by_lag.values())
         reason = f"Over the time steps the gradient grows by {grown:.0f} decades."
-        return {"reason": reason, "where": lags(e, limits, 1), "change": "memory"}
+        return {"reason": reason, "where": lags(e, limits, 1), "changes": GROWTH}
     if path and path.growth > limits.exploded:
         reason = f"On its way the gradient grows by {path.growth:.0f} decades."
-        return {"reason": reason, "where": growing(path), "change": "path"}
+        return {"reason": reason, "where": growing(path), "changes": GROWTH}
     return None
 
 
@@ -665,7 +689,7 @@ def vanishes(e: Evidence, limits: Limits) -> Found:
     if whole and part and e.learnt(part) < limits.mends * e.learnt(whole):
         # What was tried: these layers alone do not mend it.
         names = tuple(dict.fromkeys((*names, *path.names)))
-    return {"cause": cause, "reason": lost, "where": names, "change": "path"}
+    return {"cause": cause, "reason": lost, "where": names, "changes": PATH}
 
 
 def fault(path: Path, gains: dict, limits: Limits) -> tuple[str, tuple]:
@@ -710,7 +734,7 @@ def _memory(e, limits):
     cause = "forget gate" if name in e.gated else cause
     lost = -e.by_lag[name]
     reason = f"Over the time steps the gradient loses {lost:.0f} decades."
-    return {"cause": cause, "reason": reason, "where": lags(e, limits, -1), "change": "memory"}
+    return {"cause": cause, "reason": reason, "where": lags(e, limits, -1), "changes": MEMORY}
 
 
 def lags(e: Evidence, limits: Limits, sign: int) -> range:
@@ -740,7 +764,7 @@ def rate(e: Evidence, limits: Limits) -> Found:
 
 def _rate(e, limits, reason):
     best, rates = e.best("learning rate"), e.optimizer.get("rates", [])
-    more = {"reason": reason, "change": "learning rate"}
+    more = {"reason": reason, "changes": ("learning rate",)}
     if best and rates and rates[0] > 0:
         more["advice"] = (
             f"a learning rate near {rates[0] * best.factor:.1g} in place of {rates[0]:g}"
@@ -759,12 +783,12 @@ def rescaled(e: Evidence, limits: Limits) -> Found:
     tiny = tuple(name for name, size in sizes.items() if size < middle - limits.odd)
     if huge:
         reason = "Some weights are far too large."
-        return {"cause": "explosion", "reason": reason, "where": huge, "change": "path"}
+        return {"cause": "explosion", "reason": reason, "where": huge, "changes": PATH}
     path = e.path()
     many = path and len(path.names) > limits.many and not tiny
     reason = "The gradient gets through; with weights of another size it learns."
     cause = "depth" if many else "weight scale"
-    return {"cause": cause, "reason": reason, "where": tiny + e.odd, "change": "path"}
+    return {"cause": cause, "reason": reason, "where": tiny + e.odd, "changes": PATH}
 
 
 @rule("forget gate")

@@ -11,7 +11,12 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
-from torch.utils._pytree import tree_flatten_with_path, tree_map, tree_unflatten
+from torch.utils._pytree import (
+    tree_flatten_with_path,
+    tree_leaves,
+    tree_map,
+    tree_unflatten,
+)
 
 from vglib.diagnosis.causes import LIMITS, fault
 from vglib.diagnosis.evidence import Evidence
@@ -22,11 +27,14 @@ from vglib.diagnosis.look import (
     OWN,
     Outermost,
     examples,
+    is_part,
+    look,
     odd_matrices,
     origin,
     parts_of,
 )
 from vglib.layers import layers, multiplies, units
+from vglib.numerics import log10, rms
 from vglib.trace import ACTIVATIONS
 
 if TYPE_CHECKING:
@@ -34,6 +42,8 @@ if TYPE_CHECKING:
 
 UPDATES = (1e-2, 1e-3)  # relative steps that new learning rates aim at
 DEEP = 10  # layers, from which on batch norm is tried
+ROUNDS = 4  # of scaling, as slopes change with the weights
+FUSED = nn.RNNBase | nn.RNNCellBase
 
 
 @dataclass(frozen=True)
@@ -41,8 +51,9 @@ class Change:
     """One change: its kind, its words, and what it does.
 
     ``model(lab, copy)`` alters the copy, ``group(group)`` each group of the optimizer's,
-    ``batches(batches)`` gives others, ``around()`` is a context around the loss. ``own``: the loss
-    is another one then, so that it has a yardstick of its own.
+    ``batches(batches)`` gives others, ``around()`` is a context around the loss,
+    ``gradients(model)`` alters them before each step. ``own``: the loss is another one then, so
+    that it has a yardstick of its own.
     """
 
     kind: str
@@ -51,6 +62,7 @@ class Change:
     group: Callable | None = None
     batches: Callable | None = None
     around: Callable = nullcontext
+    gradients: Callable | None = None
     factor: float = 1.0
     own: bool = False
 
@@ -58,8 +70,8 @@ class Change:
 def changes(lab: "Lab", evidence: Evidence) -> Iterator[Change]:
     """All that is worth a trial for this model, with what was seen of it so far."""
     groups, plain = lab.groups, evidence.as_it_is
-    if {p.dtype for p in lab.model.parameters()} & HALVES:
-        yield Change("low precision", "single precision", in_single_precision)
+    if evidence.halves or {p.dtype for p in lab.model.parameters()} & HALVES:
+        yield Change("low precision", "single precision", in_single_precision, around=Precise)
     if any(map(_decays, groups)):
         yield Change("weight decay", "no weight decay", group=partial(_put, "weight_decay", 0.0))
     smallest = _smallest_gradient(lab.model, evidence)
@@ -101,11 +113,21 @@ def changes(lab: "Lab", evidence: Evidence) -> Iterator[Change]:
             yield Change("place", words, partial(rescale, only=places))
     if len(evidence.layers) >= DEEP:
         yield Change("path", "batch norm after each layer", normalise)
-    if evidence.lags:
+        yield Change("path", "a skip around each layer", add_skips)
+    if evidence.peaked:
+        yield Change("path", "the softmax's inputs at unit size", around=Calm)
+    if any(isinstance(module, FUSED) for module in lab.model.modules()) and evidence.lags:
         longest = max(map(len, evidence.lags.values()))
         for words, chrono in (("gates open for all lags", False), ("chrono init", True)):
             opened = partial(open_memory, longest, chrono)
-            yield Change("memory", f"orthogonal recurrent weights, {words}", opened)
+            yield Change("memory", f"recurrent weights of norm one, {words}", opened)
+    elif any(evidence.lags):  # the input, by which others are told, has no name
+        yield Change("memory", "recurrent weights rescaled over time", keep_over_time)
+    if evidence.squashed:
+        yield Change("memory", "tanh in place of the sigmoid", around=Centred)
+    if not evidence.own > -LIMITS.half:
+        clipped = lambda model: nn.utils.clip_grad_norm_(model.parameters(), 1.0)  # noqa: E731
+        yield Change("clip", "gradients clipped to a norm of 1", gradients=clipped)
 
 
 def _decays(group):
@@ -167,6 +189,46 @@ class Repair(TorchFunctionMode):
             if one.shape != two.shape and one.numel() == two.numel() > 1:
                 arguments = (one, two.reshape(one.shape), *arguments[2:])
         return function(*arguments, **keywords)
+
+
+class Precise(TorchFunctionMode):
+    """While active, nothing is made half as precise, by a conversion or by autocast."""
+
+    def __torch_function__(self, function, types, arguments=(), keywords=None):
+        name = getattr(function, "__name__", "")
+        if name in ("half", "bfloat16"):
+            return arguments[0].float()
+        if name in ("to", "type"):
+            arguments, keywords = tree_map(_single, (tuple(arguments), keywords or {}))
+        tensor = next((leaf for leaf in tree_leaves(arguments) if is_part(leaf)), None)
+        with torch.autocast(tensor.device.type if tensor is not None else "cpu", enabled=False):
+            return function(*arguments, **keywords or {})
+
+
+def _single(leaf):
+    return torch.float32 if isinstance(leaf, torch.dtype) and leaf in HALVES else leaf
+
+
+class Calm(TorchFunctionMode):
+    """While active, what goes into a softmax has at most unit size."""
+
+    def __torch_function__(self, function, types, arguments=(), keywords=None):
+        name = getattr(function, "__name__", "")
+        if name == "softmax" and arguments:
+            spread = (arguments[0] - arguments[0].mean(dim=-1, keepdim=True)).detach()
+            arguments = (arguments[0] / max(rms(spread), 1.0), *arguments[1:])
+        if name == "scaled_dot_product_attention" and len(arguments) > 1:
+            size = rms(arguments[0]) * rms(arguments[1])
+            arguments = (arguments[0] / max(size, 1.0), *arguments[1:])
+        return function(*arguments, **keywords or {})
+
+
+class Centred(TorchFunctionMode):
+    """While active, tanh stands in for each sigmoid."""
+
+    def __torch_function__(self, function, types, arguments=(), keywords=None):
+        name = getattr(function, "__name__", "").rstrip("_")
+        return (torch.tanh if name == "sigmoid" else function)(*arguments, **keywords or {})
 
 
 def rescaled_parts(names: list, batches: list) -> list:
@@ -326,6 +388,23 @@ class OpenEnd(TorchFunctionMode):
         return function(*arguments, **keywords or {})
 
 
+def add_skips(lab: "Lab", model: nn.Module) -> None:
+    """What a Linear or Conv layer is given, added to its output where the two have one shape.
+
+    Its weights are rescaled, and divided by the root of the number of layers: the sum of all that
+    is added stays in bounds.
+    """
+    rescale(lab, model)
+    inner = _below_the_top(lab, model)
+
+    def hook(module, arguments, z):
+        x = arguments[0]
+        return x + z / len(inner) ** 0.5 if x.shape == z.shape else z
+
+    for _, module in inner:
+        module.register_forward_hook(hook)
+
+
 def normalise(lab: "Lab", model: nn.Module) -> None:
     """Batch normalisation without parameters after each Linear and Conv layer but the last."""
 
@@ -340,19 +419,19 @@ def normalise(lab: "Lab", model: nn.Module) -> None:
 
 @torch.no_grad()
 def open_memory(longest: int, chrono: bool, lab: "Lab", model: nn.Module) -> None:
-    """Orthogonal recurrent matrices; gates that forget within ``longest`` steps.
+    """Orthogonal recurrent matrices, or the identity where ReLUs follow (Le et al. 2015).
 
-    With ``chrono``, each unit within a time of its own (Tallec and Ollivier 2018), and input gates
-    to match.
+    Gates forget within ``longest`` steps. With ``chrono``, each unit within a time of its own
+    (Tallec and Ollivier 2018), and input gates to match.
     """
     for module in model.modules():
-        if not isinstance(module, nn.RNNBase | nn.RNNCellBase):
+        if not isinstance(module, FUSED):
             continue
         size = module.hidden_size
         kind = "RNN" if isinstance(module, nn.RNN | nn.RNNCell) else "gated"
         for name, p in module.named_parameters():
             if kind == "RNN" and name.startswith("weight_hh"):
-                nn.init.orthogonal_(p)
+                (nn.init.eye_ if module.nonlinearity == "relu" else nn.init.orthogonal_)(p)
             if kind == "gated" and name.startswith("bias_"):
                 # In torch's order: i f g o for an LSTM, r u n for a GRU. Two biases are added.
                 times = torch.full((size,), float(longest))
@@ -361,6 +440,18 @@ def open_memory(longest: int, chrono: bool, lab: "Lab", model: nn.Module) -> Non
                 p[size : 2 * size] = drawn if name.startswith("bias_ih") else 0
                 if chrono and isinstance(module, nn.LSTM | nn.LSTMCell):
                     p[:size] = -drawn if name.startswith("bias_ih") else 0
+
+
+def keep_over_time(lab: "Lab", model: nn.Module) -> None:
+    """Matrices of layers that carry a state, scaled until its gradient keeps its size by lag."""
+    for _ in range(ROUNDS):
+        lags = look(model, lab.loss_fn, lab.batches[0], lambda *given: None)["lags"]
+        for name, sizes in lags.items() if any(lags) else ():
+            factor = 10 ** (-log10(sizes[-1]) / (len(sizes) - 1))
+            with torch.no_grad():
+                for p in layers(model)[name].parameters():
+                    if p.ndim > 1:
+                        p *= min(max(factor, 0.2), 5.0)
 
 
 def standardise(lab: "Lab", model: nn.Module) -> None:

@@ -200,15 +200,16 @@ class Evidence:
         """What the model learns as it is, in the longest run."""
         return self.learnt(self.long or self.as_it_is)
 
-    def best(self, change: str | None = None) -> Run | None:
-        """The run that learns most, of one change or of all; of two, the shorter."""
-        runs = [r for r in (*self.runs, *self.longer) if change is None or r.change == change]
+    def best(self, *changes: str) -> Run | None:
+        """The run that learns most, of some changes or of all; of two, the shorter."""
+        runs = [r for r in (*self.runs, *self.longer) if not changes or r.change in changes]
         return max(runs, key=self.learnt, default=None)
 
     @cached_property
     def most(self) -> float:
-        """What the best of all trials learns."""
-        return max(map(self.learnt, (*self.runs, *self.longer)), default=-math.inf)
+        """What the best of all trials learns, but those that treat a symptom only."""
+        runs = [run for run in (*self.runs, *self.longer) if run.change != "clip"]
+        return max(map(self.learnt, runs), default=-math.inf)
 
     # The path. --------------------------------------------------------------------------------
 

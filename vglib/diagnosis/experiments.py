@@ -122,6 +122,8 @@ class Lab:
                 losses.append(float(loss.detach()))
                 if watch:
                     watch.after(model, step, losses[-1], batches, self)
+                if change.gradients:
+                    change.gradients(model)
                 # One batch may be at fault, but a model that is broken stays so.
                 broken = 0 if math.isfinite(losses[-1]) else broken + 1
                 if broken == 3:
@@ -325,8 +327,9 @@ def _shaken(leaf):
         return leaf
     generator = torch.Generator().manual_seed(0)  # of its own, so that dropout stays the same
     one, two = (torch.rand(leaf.shape, generator=generator).to(leaf) for _ in range(2))
-    # Between 0 and 1 if the outputs are: they may be probabilities.
-    return leaf * (0.5 + 0.4 * one) + 0.1 * two
+    # Between 0 and 1 if the outputs are: they may be probabilities. At most of unit size, as a
+    # loss of huge outputs hardly tells what they are compared with.
+    return leaf / max(rms(leaf), 1.0) * (0.5 + 0.4 * one) + 0.1 * two
 
 
 @torch.no_grad()

@@ -140,7 +140,7 @@ class _Eye(TorchFunctionMode):
         self.ran, self.traps, self.inputs = set(), {}, set()
         self.varied, self.unscaled = [], []
         self.peaked, self.flat_loss, self.calls = [], False, Counter()
-        self.last, self.leaves = "", {}
+        self.last, self.leaves, self.owners = "", {}, []  # owners of parameters, as they ran
         self.written, self.steps = {}, 0
         self.states = {}  # name: what the last call of a layer gave, to see what it is given next
         self._parts = {t.untyped_storage().data_ptr(): n for n, t in parts_of(batch).items()}
@@ -184,6 +184,8 @@ class _Eye(TorchFunctionMode):
             self.outputs.setdefault(name, []).append(tensors)
         if not any(True for _ in module.children()):
             self.last = name
+        if any(True for _ in module.parameters(recurse=False)):
+            self.owners.append(name)
         x = first_tensor([*arguments, *keywords.values()])
         sequences = nn.RNNBase | nn.MultiheadAttention | nn.TransformerEncoderLayer
         sequences |= nn.TransformerDecoderLayer
@@ -282,7 +284,7 @@ class _Eye(TorchFunctionMode):
     def _look_at_shares(self, shares):
         # The layers that ran last gave queries, keys and values.
         if shares.shape[-1] > 2 and float(shares.amax(dim=-1).mean()) > PEAKED:
-            self.peaked += [n for n in list(self.outputs)[-3:] if n not in self.peaked]
+            self.peaked += [n for n in self.owners[-3:] if n not in self.peaked]
 
     # Time -------------------------------------------------------------------------------------
 

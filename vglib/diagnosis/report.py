@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from vglib.diagnosis import page
-from vglib.diagnosis.causes import CAUSES, LIMITS, SAID, TRAPS, Finding, helped, judge
+from vglib.diagnosis.causes import CAUSES, SAID, TRAPS, Finding, judge, mended
 from vglib.diagnosis.evidence import Evidence
 
 # What a terminal that has no such letters is told instead.
@@ -179,16 +179,10 @@ def report(e: Evidence, found: Finding | None = None) -> Diagnosis:
     )
 
 
-def _tried(e, found):
-    """The best run of what the finding wants changed, where that made a difference."""
-    best = e.best(found.change) if found.change else None
-    return best if best and helped(e, found.change, LIMITS) else None
-
-
 def _remedy(e, found):
     if not found.cause:
         return None
-    run = _tried(e, found)
+    run = mended(e, found)
     if not run:
         return found.advice
     share, own = max(e.learnt(run), 0), max(e.learnt(_same_length(e, run)), 0)
@@ -207,7 +201,7 @@ def _same_length(e, run):
 def _trial(e, found):
     if not e.runs:
         return {}
-    run = _tried(e, found) or (e.best(found.change) if found.change else None)
+    run = mended(e, found) or (e.best(*found.changes) if found.changes else None)
     own = _same_length(e, run) if run else (e.long or e.as_it_is)
     losses = {"as it is": list(own.losses)}
     return losses | ({run.words: list(run.losses)} if run else {})
