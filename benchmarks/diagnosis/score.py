@@ -1,18 +1,16 @@
-"""Scores of the rules, of the loss alone and of `vglib.diagnose`, side by side on one split.
+"""Scores of the rules, of other tools and of `vglib.diagnose`, side by side on one split.
 
-    python benchmarks/diagnosis/score.py SPLIT [frozen]
+    python benchmarks/diagnosis/score.py SPLIT [frozen | freeze COMMIT]
 
-A split is development, holdout, strangers, second_holdout or public.
+A split is development, strangers, holdout, second_holdout or public. The judge of today is put to
+the evidence that measure.py keeps, taken with seed 0, as the rules were. With `frozen`, the answers
+are those of an instrument that was frozen before it met a hold-out (`freeze` keeps them): of commit
+a650881 for development and holdout, of ba6283e for second_holdout, of 7b3d036 for public. Each was
+mended afterwards in the light of what it got wrong, so that only the frozen scores are clean.
 
-With `frozen`, the answers are those of an instrument that was frozen before it met a hold-out: of
-commit a650881 for development and holdout, of commit ba6283e for second_holdout. Each was mended
-afterwards in the light of what it got wrong, so that only the frozen scores on the two hold-outs
-are clean. ba6283e had been mended on development, holdout and strangers.
-
-The judge of today is put to the evidence that measure.py keeps, taken with seed 0, as the rules
-were. An alarm is a verdict of "gradient" or "other"; an
-abstention is none. Ambiguous set-ups are left out. An interval at a share is Wilson's, at a
-difference of F1 from a paired bootstrap over set-ups; both 95 %.
+An alarm is a verdict of "gradient" or "other"; an abstention is none. Ambiguous set-ups are left
+out. An interval at a share is Wilson's, at a difference of F1 from a paired bootstrap over set-ups;
+both 95 %.
 """
 
 import json
@@ -150,8 +148,8 @@ def is_alarm(said):
     return said["verdict"] in ("gradient", "other")
 
 
-def report(known, fired, diagnoses):
-    """Lines of text. ``known``: of `truth`. ``fired``: by set-up, which rules raised an alarm.
+def report(known, alarmed, diagnoses):
+    """Lines of text. ``known``: of `truth`. ``alarmed``: by set-up, which rules raised an alarm.
     ``diagnoses``: by set-up, verdict, cause and where."""
     labels = [one["label"] for one in known.values()]
     counts = {kind: labels.count(kind) for kind in ("healthy", "faulty", "ambiguous")}
@@ -162,9 +160,8 @@ def report(known, fired, diagnoses):
     names = [name for name, one in known.items() if one["label"] != "ambiguous"]
     sound = [name for name in names if known[name]["label"] == "healthy"]
     forgetful = [name for name in names if recurrent_vanishing(known[name])]
-    rules = list(fired[names[0]])
-    alarms = {rule: [fired[name][rule] for name in names] for rule in rules}
-    alarms[ALWAYS] = [True] * len(names)
+    rules = list(alarmed[names[0]])
+    alarms = {rule: [alarmed[name][rule] for name in names] for rule in rules}
     paths = dict(alarms)
     alarms["diagnose"] = [is_alarm(diagnoses[name]) for name in names]
     paths["diagnose"] = [diagnoses[name]["verdict"] == "gradient" for name in names]
@@ -261,14 +258,30 @@ def path(split, version="frozen"):
     return label.HERE / "records" / f"{version}_{split}.json"
 
 
-def main(split, frozen=""):
-    fired = by_name(baselines.path(split))
+def fired(split):
+    """By set-up, which rules and other tools raise an alarm."""
+    found = {name: rules | {ALWAYS: True} for name, rules in by_name(baselines.path(split)).items()}
     if torchmortem_alarms.path(split).exists():
         for name, alarms in by_name(torchmortem_alarms.path(split)).items():
             worst = {f"torchmortem, {kind}": alarms[kind] for kind in ("warning", "critical")}
-            fired[name] = fired[name] | worst
-    said = by_name(path(split)) if frozen else answers(split)
-    print("\n".join(report(truth(split), fired, said)))
+            found[name] |= worst
+    return found
+
+
+def freeze(split, commit):
+    """Keep today's answers as those of the instrument that was frozen at a commit."""
+    runs = [
+        {"settings": {"name": name}, "values": values} for name, values in answers(split).items()
+    ]
+    lines = ",\n".join(map(json.dumps, runs))
+    path(split).write_text(f'{{"key": "{commit}", "runs": [\n{lines}\n]}}\n', "utf-8")
+
+
+def main(split, version="", commit=""):
+    if version == "freeze":
+        freeze(split, commit)
+    said = by_name(path(split)) if version else answers(split)
+    print("\n".join(report(truth(split), fired(split), said)))
 
 
 if __name__ == "__main__":
