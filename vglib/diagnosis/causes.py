@@ -97,10 +97,11 @@ TRAPS = {
     "softmax over one unit": ("saturation", "a sigmoid for one unit, or two units"),
     "equal units": ("weight scale", "weights drawn at random, as torch does by itself"),
     "no activation": ("activation", "an activation between layers: without, they are one layer"),
-    "bounded outputs": (
-        "activation",
-        "no activation after the last layer, or targets in its range",
-    ),
+    "bounded outputs": ("data", "no activation after the last layer, or targets in its range"),
+    "clipped outputs": ("data", "a sigmoid or softmax before a loss that takes probabilities"),
+    "dropout of the outputs": ("data", "no dropout after the last layer"),
+    "constant targets": ("data", "a look at the targets: they are all the same"),
+    "one token": ("data", "whole numbers as indices, none of them rescaled"),
     "sorted batches": ("data", "examples in random order: DataLoader(…, shuffle=True)"),
     "wrong axis": ("data", "examples along the axis that the module expects, as with batch_first"),
     "detached in time": ("detached", "the state passed on without detach, .data or numpy"),
@@ -350,6 +351,18 @@ trap(
 )
 
 
+trap("constant targets", sure=True)
+trap("clipped outputs", sure=True, when=lambda e, limits: e.own <= limits.learnt)
+trap("dropout of the outputs", sure=True, when=lambda e, limits: e.own <= limits.learnt)
+trap(
+    "bounded outputs",
+    sure=True,
+    changes=("range",),
+    # Where nothing says how much there is to learn, what is out of reach is enough.
+    when=lambda e, limits: helped(e, "range", limits) or e.way is None or e.signed,
+)
+
+
 @rule("data", sure=True)
 def all_alike(e: Evidence, limits: Limits) -> Found:
     if e.constant and e.own <= limits.learnt:
@@ -581,7 +594,7 @@ def no_activation(e: Evidence, limits: Limits) -> Found:
     return None
 
 
-@rule("activation")
+@rule("data")
 def bounded_outputs(e: Evidence, limits: Limits) -> Found:
     if helped(e, "range", limits):
         name = e.activations[e.layers[-1]]
@@ -589,6 +602,10 @@ def bounded_outputs(e: Evidence, limits: Limits) -> Found:
         where = e.layers[-1:]
         return {"trap": "bounded outputs", "reason": reason, "where": where, "changes": ("range",)}
     return None
+
+
+trap("bounded outputs", changes=("range",))
+trap("one token")
 
 
 # What a trial mended -----------------------------------------------------------------------------

@@ -19,7 +19,7 @@ from torch.utils._pytree import (
 )
 
 from vglib.diagnosis.causes import LIMITS, fault
-from vglib.diagnosis.evidence import Evidence
+from vglib.diagnosis.evidence import Evidence, Run
 from vglib.diagnosis.look import (
     DIFFERENCES,
     FITS,
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from vglib.diagnosis.experiments import Lab
 
 UPDATES = (1e-2, 1e-3)  # relative steps that new learning rates aim at
+BOLD = 1e-1  # the same, where nothing else has learnt much
 DEEP = 10  # layers, from which on batch norm is tried
 ROUNDS = 4  # of scaling, as slopes change with the weights
 FUSED = nn.RNNBase | nn.RNNCellBase
@@ -102,9 +103,7 @@ def changes(lab: "Lab", evidence: Evidence) -> Iterator[Change]:
         yield Change("range", words, end.listen, around=lambda: end)
     if 0 < plain.update < math.inf:
         for aim in UPDATES:
-            factor = aim / plain.update
-            words = f"a learning rate {readable(factor)} times as high"
-            yield Change("learning rate", words, factor=factor)
+            yield another_rate(plain, aim)
     yield Change("path", "weights rescaled layer by layer", rescale)
     if (path := evidence.path()) and path.lost > LIMITS.lost:
         places = fault(path, evidence.gains, LIMITS)[1]
@@ -128,6 +127,13 @@ def changes(lab: "Lab", evidence: Evidence) -> Iterator[Change]:
     if not evidence.own > -LIMITS.half:
         clipped = lambda model: nn.utils.clip_grad_norm_(model.parameters(), 1.0)  # noqa: E731
         yield Change("clip", "gradients clipped to a norm of 1", gradients=clipped)
+
+
+def another_rate(plain: Run, aim: float) -> Change:
+    """A learning rate whose first step changes the weights by a share ``aim`` of their size."""
+    factor = aim / plain.update
+    words = f"a learning rate {readable(factor)} times as high"
+    return Change("learning rate", words, factor=factor)
 
 
 def _decays(group):

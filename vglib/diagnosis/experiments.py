@@ -17,7 +17,7 @@ from torch import nn
 from torch.utils._pytree import tree_flatten, tree_map, tree_unflatten
 
 from vglib.diagnosis import usage
-from vglib.diagnosis.changes import Change, changes
+from vglib.diagnosis.changes import BOLD, Change, another_rate, changes
 from vglib.diagnosis.evidence import LONGER, OUTPUTS, STEPS, Evidence, Run, Trap, ways
 from vglib.diagnosis.look import UNIT, is_part, look, parts_of
 from vglib.layers import layers
@@ -210,6 +210,8 @@ class Lab:
         """
         model, found = copy.deepcopy(self.model), []
         some, places = self.batches[:: max(1, len(self.batches) // 2)][:2], self._places(model)
+        # Outputs of the size of what they may be compared with: others would hardly tell.
+        sizes = [rms(t) for t in parts_of(some[0]).values() if t.is_floating_point()]
 
         def differs(changes, changed, batches):
             with self._at(model, changes):
@@ -218,24 +220,28 @@ class Lab:
                 # Also where it is not finite.
                 return not abs(self._mean(model, batches) - straight) <= NONE * abs(straight)
 
-        shaken = dict.fromkeys(places, _shaken)
-        for part in list(parts_of(some[0]))[:PARTS]:
-            with suppress(usage.Unusable):  # parts that fit no other example
-                if differs(shaken, shaken, [*deal(some, part)]):
-                    found.append(part)
-        for place in places:
-            if differs({place: _shaken}, {place: lambda leaf: _dealt(_shaken(leaf))}, some):
-                found.append(place)
-        return tuple(found)
+        for size in dict.fromkeys([None, 1.0, *sizes]):
+            shaken = partial(_shaken, size)
+            every = dict.fromkeys(places, shaken)
+            for part in list(parts_of(some[0]))[:PARTS]:
+                with suppress(usage.Unusable):  # parts that fit no other example
+                    if differs(every, every, [*deal(some, part)]):
+                        found.append(part)
+            for place in places:
+                with suppress(usage.Unusable):  # losses that take no such outputs
+                    dealt = {place: lambda leaf, shaken=shaken: _dealt(shaken(leaf))}
+                    if differs({place: shaken}, dealt, some):
+                        found.append(place)
+        return tuple(dict.fromkeys(found))
 
     def matters(self, names: list) -> tuple:
         """Those of the modules ``names`` whose output decides the loss."""
         model, found = copy.deepcopy(self.model), []
-        some = self.batches[:1]
+        some, shaken = self.batches[:1], partial(_shaken, None)
         straight = self._mean(model, some) if names else 0.0
         for name in names:
             module = model.get_submodule(name)
-            with module.register_forward_hook(lambda m, given, output: tree_map(_shaken, output)):
+            with module.register_forward_hook(lambda m, given, output: tree_map(shaken, output)):
                 if self._mean(model, some) != straight:
                     found.append(name)
         return tuple(found)
@@ -253,6 +259,8 @@ class Lab:
             found[part] = {
                 "input": part in inputs,
                 "float": leaf.is_floating_point() and leaf.ndim > 0,
+                "constant": len({float(end) for t in several if t.numel() for end in t.aminmax()})
+                == 1,
                 "rms": size,
                 "spread": spread,
                 "far": size > 0 and not (size < UNIT[1] and UNIT[0] < max(size, spread)),
@@ -322,14 +330,15 @@ def _dealt(leaf):
     return leaf.roll(1, dims=0) if there else leaf
 
 
-def _shaken(leaf):
+def _shaken(size, leaf):
+    """Numbers of their own size, or of a given one, each by another factor."""
     if not isinstance(leaf, torch.Tensor) or not leaf.is_floating_point() or not leaf.ndim:
         return leaf
     generator = torch.Generator().manual_seed(0)  # of its own, so that dropout stays the same
     one, two = (torch.rand(leaf.shape, generator=generator).to(leaf) for _ in range(2))
-    # Between 0 and 1 if the outputs are: they may be probabilities. At most of unit size, as a
-    # loss of huge outputs hardly tells what they are compared with.
-    return leaf / max(rms(leaf), 1.0) * (0.5 + 0.4 * one) + 0.1 * two
+    scale = 1.0 if size is None else size / max(rms(leaf), 1e-30)
+    # Between 0 and 1 if the outputs are: they may be probabilities.
+    return scale * leaf * (0.5 + 0.4 * one) + 0.1 * two
 
 
 @torch.no_grad()
@@ -471,6 +480,11 @@ def _measured(lab, seen, notes, progress):
         traps.append(Trap("not in the optimizer", saw, tuple(missing)))
     paired = lab.paired()
     lab.ways = ways(paired)
+    parts = lab.parts(seen["inputs"])
+    for name, part in parts.items():
+        if part["constant"] and not part["input"] and not part["float"] and not lab.ways[1:]:
+            saw = f"all targets batch{name} are the same"
+            traps.append(Trap("constant targets", saw))
     loss, dealt = lab._judge(copy.deepcopy(lab.model), lab.batches)
     watch = Look(seen["layers"])
     progress("as it is")
@@ -492,7 +506,7 @@ def _measured(lab, seen, notes, progress):
         gradients=gradients,
         broken=watch.broken,
         bad_batches=lab.bad_batches() if watch.broken or not math.isfinite(loss) else {},
-        parts=lab.parts(seen["inputs"]),
+        parts=parts,
         traps=tuple(traps),
         notes=tuple(notes),
         silent=silent,
@@ -513,19 +527,27 @@ class _NoGraph(Exception):
 
 
 def _trials(lab, evidence, progress):
-    runs = [evidence.as_it_is]
     lab.tried = {}
-    for change in changes(lab, evidence):
+    evidence = _tried(lab, evidence, changes(lab, evidence), progress)
+    if evidence.most < HALF and 0 < evidence.as_it_is.update < math.inf:
+        evidence = _tried(lab, evidence, [another_rate(evidence.as_it_is, BOLD)], progress)
+    return evidence
+
+
+def _tried(lab, evidence, some, progress):
+    """The evidence with runs of some changes."""
+    for change in some:
         if time.monotonic() > lab.deadline:
-            return replace(evidence, notes=(*evidence.notes, "The time was up before all trials."))
+            late = "The time was up before all trials."
+            return replace(evidence, notes=(*dict.fromkeys([*evidence.notes, late]),))
         progress(change.words)
         try:
             run = lab.run(change)
         except (RuntimeError, ValueError):  # as where the loss insists on its precision
             continue
         lab.tried[run.words] = change
-        runs.append(run)
-    return replace(evidence, runs=tuple(runs))
+        evidence = replace(evidence, runs=(*evidence.runs, run))
+    return evidence
 
 
 def _longer(lab, evidence, progress):

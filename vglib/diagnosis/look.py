@@ -22,6 +22,10 @@ REPEATED = 5  # a layer that runs this often in one forward pass is looked at by
 PEAKED = 0.95  # mean largest share of a softmax above which it is taken for saturated
 _SATURATING = {"sigmoid": (0.01, 0.99), "tanh": (-0.98, 0.98), "logsigmoid": (-4.6, -0.01)}
 UNIT = (0.02, 20)  # what is called unit size
+MANY = 0.1  # share of targets that outputs cannot reach, or of outputs that a loss clips
+# What autograd calls an activation: what it can give.
+BOUNDS = {"Relu": (0, math.inf), "Softplus": (0, math.inf), "Tanh": (-1, 1)}
+BOUNDS |= {"Sigmoid": (0, 1), "Softmax": (0, 1)}
 # Losses that take scores or log-probabilities, and what must not come before them.
 OWN = {
     "cross_entropy": ("Softmax", "Sigmoid"),
@@ -126,7 +130,13 @@ def look(model: nn.Module, loss_fn: Callable, batch: Any, check: Callable) -> di
         "unscaled": any(eye.unscaled),
         "inputs": eye.inputs,
         "odd": tuple(odd_matrices(model)),
-        "traps": (*eye.traps.values(), *unregistered(model, eye.leaves), *equal_units(trace)),
+        "traps": (
+            *eye.traps.values(),
+            *unregistered(model, eye.leaves),
+            *equal_units(trace),
+            *one_token(eye.tokens),
+            *out_of_reach(eye.answer, parts_of(batch), eye.inputs, eye.last),
+        ),
     }
 
 
@@ -144,7 +154,9 @@ class _Eye(TorchFunctionMode):
         self.written, self.steps = {}, 0
         self.states = {}  # name: what the last call of a layer gave, to see what it is given next
         self._parts = {t.untyped_storage().data_ptr(): n for n, t in parts_of(batch).items()}
-        self._outermost = Outermost(model, self._enter)
+        self.tokens = {}  # embedding: whether all its indices are one
+        self.answer, self._dropped = None, None  # what the model gives; what a dropout gave last
+        self._outermost = Outermost(model, self._enter, self._leave)
         self._handles = []
         for name, module in model.named_modules():
             hook = partial(self._on_module, name)
@@ -177,6 +189,13 @@ class _Eye(TorchFunctionMode):
                     self.varied.append(bool((x != x[:1]).any()))
                     self.unscaled.append(unscaled(x))
 
+    def _leave(self, module, arguments, output):
+        answer = first_tensor(output)
+        if self._dropped is not None and answer is self._dropped:
+            self._trap("dropout of the outputs", "outputs are dropped before the loss", self.last)
+        if answer is not None and answer.requires_grad:
+            self.answer = answer
+
     def _on_module(self, name, module, arguments, keywords, output):
         self.ran.add(name)
         if name in self.layers:
@@ -187,6 +206,10 @@ class _Eye(TorchFunctionMode):
         if any(True for _ in module.parameters(recurse=False)):
             self.owners.append(name)
         x = first_tensor([*arguments, *keywords.values()])
+        if isinstance(module, nn.modules.dropout._DropoutNd) and module.training and module.p > 0:
+            self._dropped = output
+        if isinstance(module, nn.Embedding | nn.EmbeddingBag) and x is not None and x.numel() > 1:
+            self.tokens[name] = bool((x == x.flatten()[0]).all())
         sequences = nn.RNNBase | nn.MultiheadAttention | nn.TransformerEncoderLayer
         sequences |= nn.TransformerDecoderLayer
         if isinstance(module, sequences) and x is not None and x.ndim == 3:
@@ -253,6 +276,8 @@ class _Eye(TorchFunctionMode):
             elif came in OWN[name]:
                 saw = f"a {came.lower()} comes before {name}, which has its own"
                 self._trap("squashed twice", saw, self.last)
+        if name in ("clamp", "clip", "clamp_min", "clamp_max") and tensors and not inside:
+            self._look_at_clipping(tensors[0], output)
         if name in FITS and len(tensors) == 2 and tensors[0].shape != tensors[1].shape:
             self._look_at_shapes(*tensors, output.shape if output.ndim else None)
         if name in DIFFERENCES and len(tensors) == 2:
@@ -260,6 +285,12 @@ class _Eye(TorchFunctionMode):
             known = one.requires_grad != two.requires_grad
             if known and {one.ndim, two.ndim} == {1, 2} and output.shape == (len(one), len(two)):
                 self._look_at_shapes(one, two, output.shape)
+
+    def _look_at_clipping(self, given, output):
+        share = float((given != output).float().mean())
+        if self.ran and given.requires_grad and share > MANY:
+            saw = f"the loss clips {share:.0%} of the outputs, and has no gradient there"
+            self._trap("clipped outputs", saw, self.last)
 
     def _look_at_shapes(self, one, two, shape):
         n = max(one.numel(), two.numel())
@@ -389,6 +420,27 @@ def unregistered(model: nn.Module, used: dict) -> list[Trap]:
 
 
 _OF_TORCH = set(vars(nn.Module()))
+
+
+def one_token(tokens: dict) -> list[Trap]:
+    """Embeddings of a model whose embeddings are all asked for one index only."""
+    saw = "all indices of a batch are the same"
+    return [Trap("one token", saw, tuple(tokens))] if tokens and all(tokens.values()) else []
+
+
+def out_of_reach(answer: torch.Tensor | None, parts: dict, inputs: set, last: str) -> list[Trap]:
+    """Targets of the shape of the outputs that lie outside of what their activation can give."""
+    bounds = BOUNDS.get(origin(answer)) if answer is not None else None
+    found = []
+    for name, part in parts.items() if bounds else ():
+        # What is alone in a batch is its own target.
+        target = (name not in inputs or len(parts) == 1) and part.numel() == answer.numel() > 1
+        share = float(((part < bounds[0]) | (part > bounds[1])).float().mean()) if target else 0.0
+        if share > MANY:
+            what = origin(answer).lower()
+            saw = f"{share:.0%} of the targets batch{name} lie outside of what {what} can give"
+            found.append(Trap("bounded outputs", saw, (last,)))
+    return found
 
 
 def equal_units(trace: Trace) -> list[Trap]:
