@@ -425,13 +425,10 @@ def test_a_budget_ends_the_trials():
     assert list(found.evidence["learnt"]) == ["as it is"]
 
 
-def test_a_report_is_one_file_without_a_network(tmp_path):
+def test_a_report_of_a_real_network(tmp_path):
     found = said(stack(FEATURES, *[16] * 8, CLASSES, activation=nn.Sigmoid))
     text = found.save(tmp_path / "report.html").read_text("utf-8")
-    assert "http" not in text
-    assert "<script" not in text
     assert text.count("<svg") == 2
     assert "activation × weight scale" in text
-    before_after = compare(found, said(stack(FEATURES, 16, CLASSES)))
-    assert "now healthy" in before_after
+    assert "now healthy" in compare(found, said(stack(FEATURES, 16, CLASSES)))
     assert found.scalars()["decades lost"] > 4

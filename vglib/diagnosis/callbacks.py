@@ -6,6 +6,7 @@ Each imports its package when it is made.
 import sys
 from collections.abc import Mapping
 from importlib import import_module
+from importlib.util import find_spec
 from typing import Any
 
 from torch import nn
@@ -16,20 +17,18 @@ from vglib.diagnosis.watch import Watch
 class _Callback:
     """Holds the `Watch`; becomes a callback of the package when it is made."""
 
-    modules: tuple  # that may have the class to inherit from; what is imported already comes first
+    modules: tuple  # that may have the class to inherit from
     base: str
     install: str
 
     def __new__(cls, **keywords):
-        for name in sorted(cls.modules, key=lambda name: name not in sys.modules):
-            try:
-                base = getattr(import_module(name), cls.base)
-            except ModuleNotFoundError as error:
-                if error.name not in (name, name.partition(".")[0]):
-                    raise
-                continue
-            return super().__new__(type(cls.__name__, (cls, base), {}))
-        raise ImportError(f"{cls.__name__} needs {cls.install}: pip install {cls.install}")
+        # Lightning has two names, and a notebook may have imported both.
+        names = [name for name in cls.modules if name in sys.modules] or cls.modules
+        there = [name for name in names if find_spec(name.partition(".")[0])]
+        if not there:
+            raise ImportError(f"{cls.__name__} needs {cls.install}: pip install {cls.install}")
+        bases = (getattr(import_module(name), cls.base) for name in there)
+        return super().__new__(type(cls.__name__, (cls, *bases), {}))
 
     def __init__(self, **keywords):
         super().__init__()

@@ -58,7 +58,8 @@ body { font: 1rem/1.5 system-ui, sans-serif; max-width: 56rem; margin: 2rem auto
 h1 { font-size: 1.6rem; line-height: 1.25; } h2 { font-size: 1.15rem; margin: 2rem 0 0.25rem; }
 table { border-collapse: collapse; }
 th, td { text-align: left; padding: 0.15rem 0.75rem 0.15rem 0; vertical-align: top; }
-tbody th { font-weight: normal; overflow-wrap: anywhere; min-width: 4rem; }
+tbody th { font-weight: normal; overflow-wrap: anywhere; }
+details table { font-size: 0.85rem; }
 .strip { display: flex; gap: 1px; margin-top: 1.5rem; }
 .strip span { flex: 1; height: 1.6rem; box-sizing: border-box; }
 .fed { background: var(--vg-fed); } .starved { border: 1px solid var(--vg-starved); }
