@@ -15,12 +15,13 @@ from vglib.diagnosis.evidence import Evidence
 # What a terminal that has no such letters is told instead.
 _PLAIN = str.maketrans({"×": "x", "ε": "eps", "δ": "delta", "√": "root ", "…": "...", "→": "->"})
 
+FIELDS = ("verdict", "reason", "cause", "where", "evidence", "remedy", "trial", "trap", "hints")
 # The form of `Diagnosis.as_json`, as a JSON Schema.
 SCHEMA = {
     "$schema": "https://json-schema.org/draft/2020-12/schema",
     "type": "object",
     "additionalProperties": False,
-    "required": ["verdict", "reason", "cause", "where", "evidence", "remedy", "trial"],
+    "required": [*FIELDS],
     "properties": {
         "verdict": {"enum": ["healthy", "gradient", "other", "abstain"]},
         "reason": {"type": "string"},
@@ -140,8 +141,7 @@ class Diagnosis:
         where = list(self.where)
         if isinstance(self.where, range):
             where = {"lags": [self.where.start, self.where.stop - 1]}
-        names = ("verdict", "reason", "cause", "evidence", "remedy", "trial", "trap", "hints")
-        return _plain({name: getattr(self, name) for name in names} | {"where": where})
+        return _plain({name: getattr(self, name) for name in FIELDS} | {"where": where})
 
 
 def _printable(text):
