@@ -2,7 +2,8 @@
 
 Ratios of the time of 50 training steps to that of 50 plain ones, from interleaved runs, in one
 thread, batches of 64. *again* is the plain loop once more, the control. ``Monitor`` takes each
-layer's parameter gradient norm, RMS of δ and RMS of z; its extras have columns of their own. The
+layer's parameter gradient norm, RMS of δ and RMS of z; its extras have columns of their own.
+``Watch`` takes all that and the loss of every step, and judges after every third sample. The
 rivals take less: the norm of every parameter's gradient at every 10th step; full backward hooks
 the norm of every module's output gradient; ``wandb.watch`` (offline, where wandb is installed) a
 histogram of every parameter's gradient, logged at every 10th step.
@@ -17,6 +18,7 @@ import torch
 from interleaved import ratios, row
 from torch.nn import functional as F
 
+from vglib.diagnosis import Watch
 from vglib.monitor import Monitor
 from vglib.nets import convnet, mlp
 from vglib.recurrent import recurrent
@@ -51,14 +53,15 @@ def variants(net, x, y, optimizer):
     optimizer = optimizer(net.parameters())
     parameters = list(net.parameters())
 
-    def steps(on_sample=lambda: None, after=lambda: None):
+    def steps(on_sample=lambda: None, after=lambda loss: None):
         for step in range(STEPS):
             optimizer.zero_grad()
-            F.cross_entropy(net(x), y).backward()
+            loss = F.cross_entropy(net(x), y)
+            loss.backward()
             if step % EVERY == 0:
                 on_sample()
             optimizer.step()
-            after()
+            after(loss)
 
     def monitored(**extras):
         monitor = Monitor(net, every=EVERY, **extras)  # once a training run
@@ -66,6 +69,19 @@ def variants(net, x, y, optimizer):
         def run():
             with monitor:
                 steps()
+
+        return run
+
+    def watched():
+        watch = Watch(net, every=EVERY)
+        warnings.filterwarnings("ignore", category=UserWarning, module=__name__)
+        for _ in range(2):  # it judges from its hundredth step on
+            with watch:
+                steps(after=watch)
+
+        def run():
+            with watch:
+                steps(after=watch)
 
         return run
 
@@ -84,7 +100,7 @@ def variants(net, x, y, optimizer):
             if step % EVERY == 0:
                 grad_out[0].norm().item()
 
-        def count():
+        def count(loss):
             nonlocal step
             step += 1
 
@@ -95,7 +111,7 @@ def variants(net, x, y, optimizer):
 
     def wandb_watch():
         wandb.watch(net, log="gradients", log_freq=EVERY)
-        steps(after=lambda: wandb.log({}))
+        steps(after=lambda loss: wandb.log({}))
         wandb.unwatch(net)
 
     chosen = {
@@ -104,6 +120,7 @@ def variants(net, x, y, optimizer):
         "Monitor": monitored(),
         "with updates": monitored(updates=True),
         "with saturation": monitored(saturation=True),
+        "Watch": watched(),
         ".norm().item()": item_loop,
         "_foreach_norm": foreach,
         "full backward hooks": backward_hooks,

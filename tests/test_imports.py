@@ -14,6 +14,8 @@ import vglib
 
 ALONE = """
 import json, sys
+from pathlib import Path
+from tempfile import mkdtemp
 from importlib.machinery import PathFinder
 
 REFUSED = {"sklearn", "scipy", "matplotlib", "IPython", "joblib", "tqdm", "ipywidgets"}
@@ -55,6 +57,7 @@ with Monitor(model) as monitor, vglib.Watch(model) as watch:
 shown = {
     "diagnosis": found.as_json(),
     "text": str(found),
+    "page": Path(found.save(f"{mkdtemp()}/report.html")).read_text("utf-8"),
     "flow": flow.delta[0].tolist(),
     "monitor": monitor.record().delta[0].tolist(),
     "watch": watch.diagnosis().as_json(),
@@ -73,6 +76,7 @@ def test_the_instrument_needs_torch_and_numpy_alone(root):
     shown = json.loads(run(root, ALONE).stdout)
     assert shown["diagnosis"]["verdict"] != "healthy"  # seven sigmoids on labels drawn at random
     assert shown["diagnosis"]["verdict"] in shown["text"]
+    assert "pip install matplotlib" in shown["page"]
     watched = shown["monitor"][:-1]  # and the read-out, which is no hidden layer
     assert shown["flow"] == pytest.approx(watched, rel=1e-5, abs=0)
     assert shown["flow"][0] < 0.01 * shown["flow"][-1]

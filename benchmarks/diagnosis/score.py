@@ -26,7 +26,7 @@ import torchmortem_alarms
 from scipy import stats
 from setups import load
 
-from vglib.diagnosis import SAID, Evidence, judge, mended
+from vglib.diagnosis import LIMITS, SAID, Evidence, judge, mended
 
 LOSS = "loss alone"
 ALWAYS = "an alarm at everything"  # what can be had without any information
@@ -244,11 +244,12 @@ def answers(split, **more):
         else:
             evidence = Evidence.read(values["evidence"])
             found = judge(evidence, **more)
+            trains = evidence.learnt(mended(evidence, found)) >= LIMITS.some
             said[name] = {
                 "verdict": found.verdict,
                 "cause": found.cause,
                 "where": plain(found.where),
-                "mended": mended(evidence, found) is not None,
+                "mended": bool(trains),
             }
     return said
 

@@ -559,11 +559,31 @@ class LessonFigure(SphinxDirective):
         raise self.error(f"lesson {lesson!r} has no figure {name!r} with a stored output")
 
 
+class DiagnosisTable(SphinxDirective):
+    """What the instrument says, and what to do then: its ``causes`` or its ``traps``."""
+
+    required_arguments = 1
+
+    def run(self):
+        from vglib.diagnosis import CAUSES, SAID, TRAPS  # here: only one page needs torch
+
+        rows = {
+            "causes": {SAID.get(name, name): advice for name, (_, advice) in CAUSES.items()},
+            "traps": {name: advice for name, (_, advice) in TRAPS.items()},
+        }[self.arguments[0]]
+        lines = ["| it says | do this |", "|---|---|"]
+        lines += [f"| **{name}** | {advice} |" for name, advice in rows.items()]
+        table = nodes.Element()
+        self.state.nested_parse(StringList(lines), 0, table)
+        return table.children
+
+
 def setup(app):
     app.connect("source-read", fill_page)
     app.connect("source-read", describe_outputs)
     app.connect("html-page-context", mend_page, priority=900)
     app.connect("build-finished", write_claims)
+    app.add_directive("diagnosis-table", DiagnosisTable)
     app.add_directive("lesson-figure", LessonFigure)
     app.add_role("n", Number())
     return {"version": "1", "parallel_read_safe": True}

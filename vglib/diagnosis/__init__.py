@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from vglib.batch import LossFn
-from vglib.diagnosis.causes import CAUSES, SAID, TRAPS, Limits, judge, mended
+from vglib.diagnosis.causes import CAUSES, LIMITS, SAID, TRAPS, Limits, judge, mended
 from vglib.diagnosis.evidence import Evidence
 from vglib.diagnosis.experiments import Lab, gather, reported, set_aside
 from vglib.diagnosis.report import SCHEMA, Diagnosis, compare, report
@@ -20,6 +20,7 @@ from vglib.diagnosis.watch import Watch
 
 __all__ = [
     "CAUSES",
+    "LIMITS",
     "SAID",
     "SCHEMA",
     "TRAPS",

@@ -303,9 +303,10 @@ def helpers(e: Evidence, limits: Limits) -> set:
 
 
 def mended(e: Evidence, found: Finding, limits: Limits = LIMITS) -> Run | None:
-    """The run with the remedy of a finding, of the first kind that helped; None where none did."""
-    helpful = (kind for kind in found.changes if helped(e, kind, limits))
-    return next((e.best(kind) for kind in helpful), None)
+    """The best run with the remedy of a finding, if it learns more than as it is; or None."""
+    best = e.best(*found.changes) if found.changes else None
+    gain = e.learnt(best)
+    return best if gain >= limits.noticed and e.own <= limits.enough * gain else None
 
 
 def path_may_be(e: Evidence, limits: Limits) -> bool:

@@ -9,18 +9,19 @@ from typing import Any
 import numpy as np
 
 from vglib.diagnosis import page
-from vglib.diagnosis.causes import CAUSES, SAID, TRAPS, Finding, judge, mended
+from vglib.diagnosis.causes import CAUSES, SAID, TRAPS, Finding, gone, judge, mended
 from vglib.diagnosis.evidence import Evidence
 
 # What a terminal that has no such letters is told instead.
 _PLAIN = str.maketrans({"×": "x", "ε": "eps", "δ": "delta", "√": "root ", "…": "...", "→": "->"})
 
+FIELDS = ("verdict", "reason", "cause", "where", "evidence", "remedy", "trial", "trap", "hints")
 # The form of `Diagnosis.as_json`, as a JSON Schema.
 SCHEMA = {
     "$schema": "https://json-schema.org/draft/2020-12/schema",
     "type": "object",
     "additionalProperties": False,
-    "required": ["verdict", "reason", "cause", "where", "evidence", "remedy", "trial"],
+    "required": [*FIELDS],
     "properties": {
         "verdict": {"enum": ["healthy", "gradient", "other", "abstain"]},
         "reason": {"type": "string"},
@@ -78,16 +79,21 @@ class Diagnosis:
         """The cause as it is said, or the verdict where there is none."""
         return SAID.get(self.cause, self.cause) or self.verdict
 
+    @property
+    def place(self) -> str:
+        """Where, in words: the first modules, or the range of lags."""
+        if isinstance(self.where, range):
+            return f"lags {self.where.start} to {self.where.stop - 1}"
+        rest = f" and {len(self.where) - 4} more" if len(self.where) > 4 else ""
+        return ", ".join(self.where[:4]) + rest
+
     def rows(self) -> list[tuple[str, str]]:
         """What there is to say, as (heading, text)."""
         trap = f" ({self.trap})" if self.trap else ""
         said = [("verdict", self.verdict + (f": {self.said}{trap}" if self.cause else ""))]
         said.append(("reason", self.reason))
-        if isinstance(self.where, range):
-            said.append(("where", f"lags {self.where.start} to {self.where.stop - 1}"))
-        elif self.where:
-            rest = f" and {len(self.where) - 4} more" if len(self.where) > 4 else ""
-            said.append(("where", ", ".join(self.where[:4]) + rest))
+        if self.where:
+            said.append(("where", self.place))
         learnt = self.evidence.get("learnt", {})
         if learnt:
             shares = (f"{name} {max(share, 0):.0%}" for name, share in learnt.items())
@@ -97,12 +103,7 @@ class Diagnosis:
         return said + [("hint", hint) for hint in self.hints]
 
     def __str__(self):
-        text = "\n".join(f"{heading:8} {text}" for heading, text in self.rows())
-        try:
-            text.encode(getattr(sys.stdout, "encoding", None) or "utf-8")
-        except UnicodeEncodeError:
-            return text.translate(_PLAIN).encode("ascii", "replace").decode()
-        return text
+        return _printable("\n".join(f"{heading:8} {text}" for heading, text in self.rows()))
 
     __repr__ = __str__
 
@@ -116,40 +117,40 @@ class Diagnosis:
         return path
 
     def plot(self) -> Any:
-        """Losses and the gradient's way as a matplotlib figure."""
-        import matplotlib.pyplot as plt  # here, so that a verdict can be had without matplotlib
+        """Charts of the losses and of the gradient's way, for a notebook; needs matplotlib."""
+        from vglib import plots  # here, so that a verdict can be had without matplotlib
 
-        figure, (left, right) = plt.subplots(1, 2, figsize=(7, 2.6), layout="constrained")
-        for (name, losses), style in zip(self.trial.items(), ("-", "--"), strict=False):
-            left.plot(losses, style, label=name)
-        left.set(xlabel="step", ylabel="loss")
-        if self.trial:
-            left.legend(fontsize="small")
-        by_lag = self.evidence.get("gradient by lag", {})
-        for sizes in by_lag.values():
-            right.plot(np.maximum(sizes, 1e-60))
-        if not by_lag:
-            sizes = np.array(self.evidence.get("gradient by layer", []))
-            right.plot(np.arange(1, len(sizes) + 1), np.maximum(sizes, 1e-60), "o-")
-        right.set(xlabel="lag" if by_lag else "layer", ylabel="size of the gradient", yscale="log")
-        return figure
+        return plots.beside(*(chart for chart, _ in page.pictures(self)))
 
     def scalars(self) -> dict[str, float]:
-        """Numbers by name, as a logger takes them: ``writer.add_scalar(name, value)``."""
-        shares = self.evidence.get("learnt", {})
-        found = {f"learnt/{name}": share for name, share in shares.items()}
+        """Numbers by name for any logger, such as ``wandb.log(found.scalars())``."""
+        found = {f"learnt/{name}": x for name, x in self.evidence.get("learnt", {}).items()}
+        layers, sizes = (self.evidence.get(x, []) for x in ("layers", "gradient by layer"))
+        found |= {f"gradient/{name}": x for name, x in zip(layers, sizes, strict=True)}
         for name in ("decades lost", "blind loss", "first relative update"):
-            if isinstance(self.evidence.get(name), float):
-                found[name] = self.evidence[name]
-        return {name: value for name, value in found.items() if math.isfinite(value)}
+            found[name] = self.evidence.get(name, math.nan)
+        return {name: float(value) for name, value in found.items() if math.isfinite(value)}
+
+    def log(self, writer: Any, step: int = 0) -> None:
+        """Give all `scalars` to a TensorBoard ``SummaryWriter``, or what has its `add_scalar`."""
+        for name, value in self.scalars().items():
+            writer.add_scalar(name, value, step)
 
     def as_json(self) -> dict:
         """Plain data in the form of `SCHEMA`; a number that is not finite becomes None."""
         where = list(self.where)
         if isinstance(self.where, range):
             where = {"lags": [self.where.start, self.where.stop - 1]}
-        names = ("verdict", "reason", "cause", "evidence", "remedy", "trial", "trap", "hints")
-        return _plain({name: getattr(self, name) for name in names} | {"where": where})
+        return _plain({name: getattr(self, name) for name in FIELDS} | {"where": where})
+
+
+def _printable(text):
+    """Text in the letters that the terminal has."""
+    try:
+        text.encode(getattr(sys.stdout, "encoding", None) or "utf-8")
+    except UnicodeEncodeError:
+        return text.translate(_PLAIN).encode("ascii", "replace").decode()
+    return text
 
 
 def _plain(value):
@@ -165,18 +166,9 @@ def _plain(value):
 def report(e: Evidence, found: Finding | None = None) -> Diagnosis:
     """The `Diagnosis` of what was measured."""
     found = found or judge(e)
-    return Diagnosis(
-        verdict=found.verdict,
-        reason=found.reason,
-        cause=found.cause,
-        where=found.where,
-        evidence=_numbers(e),
-        remedy=_remedy(e, found),
-        trial=_trial(e, found),
-        trap=found.trap,
-        hints=found.hints,
-        measured=e,
-    )
+    names = ("verdict", "reason", "cause", "where", "trap", "hints")
+    made = {"evidence": _numbers(e), "remedy": _remedy(e, found), "trial": _trial(e, found)}
+    return Diagnosis(**{x: getattr(found, x) for x in names}, **made, measured=e)
 
 
 def _remedy(e, found):
@@ -225,9 +217,7 @@ def _numbers(e):
     if e.by_heart:
         numbers["learnt of one batch"] = e.by_heart["learnt"]
     if e.fresh:
-        numbers["learnt of new batches"] = (e.fresh["blind"] - e.fresh["loss"]) / abs(
-            e.fresh["blind"]
-        )
+        numbers["learnt of new batches"] = gone(e.fresh["blind"], e.fresh["loss"])
     if path := e.path():
         numbers |= {
             "layers": list(path.names),
@@ -241,18 +231,16 @@ def _numbers(e):
 
 
 def compare(before: Diagnosis, after: Diagnosis) -> str:
-    """Two diagnoses side by side, as text: of a network as it was and as it is."""
-    one, two = dict(before.rows()), dict(after.rows())
-    lines = []
-    for heading in dict.fromkeys([*one, *two]):
-        first, second = one.get(heading, "-"), two.get(heading, "-")
-        lines.append(
-            f"{heading:8} {first}"
-            if first == second
-            else f"{heading:8} {first}\n{'now':>8} {second}"
-        )
-    for name in ("decades lost", "blind loss"):
-        values = [each.evidence.get(name) for each in (before, after)]
-        if all(isinstance(value, float) for value in values):
-            lines.append(f"{name}: {values[0]:.3g}, now {values[1]:.3g}")
-    return "\n".join(lines)
+    """Two diagnoses as text, line by line: of a network as it was and as it is now."""
+    was, now = map(_compared, (before, after))
+    return _printable("\n".join(f"{x:12} {was[x]}\n{'now':>12} {now[x]}" for x in was))
+
+
+def _compared(found):
+    said, numbers = dict(found.rows()), found.evidence
+    if "as it is" in numbers.get("learnt", {}):
+        said["learnt"] = f"{max(numbers['learnt']['as it is'], 0):.0%}"
+    if "decades lost" in numbers:
+        said["decades lost"] = f"{numbers['decades lost']:.1f}"
+    shown = ("verdict", "reason", "where", "learnt", "decades lost")
+    return {heading: said.get(heading, "-") for heading in shown}
