@@ -11,8 +11,10 @@ from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 from torch.utils.data import DataLoader, TensorDataset
 
-from vglib.diagnosis import Watch, compare, diagnose
+from vglib.diagnosis import Watch, compare, course_optimizer, diagnose
 from vglib.diagnosis.changes import is_sorted, shuffled
+from vglib.diagnosis.experiments import Lab
+from vglib.diagnosis.look import look
 
 FEATURES, CLASSES, SIZE = 12, 3, 32
 
@@ -356,7 +358,85 @@ def test_outputs_that_cannot_reach_the_targets():
     model = stack(FEATURES, 16, 1, end=[nn.Sigmoid()])
     beyond = [(x, y * 5) for x, y in data("number")]
     found = said(model, lambda m, b: F.mse_loss(m(b[0])[:, 0], b[1]), beyond)
-    assert (found.cause, found.trap, found.where) == ("activation", "bounded outputs", ("2",))
+    assert (found.cause, found.trap, found.where) == ("data", "bounded outputs", ("2",))
+
+
+def seen(model, loss_fn, batch):
+    """Names of the traps that show in one pass."""
+    return [trap.name for trap in look(model, loss_fn, batch, lambda *given: None)["traps"]]
+
+
+@pytest.mark.parametrize(
+    ("end", "low", "high", "trapped"),
+    [
+        (nn.ReLU(), -1, 1, True),
+        (nn.ReLU(), 0, 9, False),
+        (nn.Sigmoid(), 0, 3, True),
+        (nn.Sigmoid(), 0, 1, False),
+        (nn.Tanh(), -3, 3, True),
+        (nn.Identity(), -9, 9, False),
+    ],
+)
+def test_targets_out_of_reach_are_seen(end, low, high, trapped):
+    x = data("number")[0][0]
+    y = torch.linspace(low, high, len(x))
+    model = stack(FEATURES, 16, 1, end=[end])
+    found = seen(model, lambda m, b: F.mse_loss(m(b[0])[:, 0], b[1]), (x, y))
+    assert found == ["bounded outputs"] * trapped
+
+
+@pytest.mark.parametrize(("end", "trapped"), [(nn.ReLU(), True), (nn.Identity(), False)])
+def test_an_input_that_is_its_own_target_may_be_out_of_reach(end, trapped):
+    model = stack(FEATURES, 16, FEATURES, end=[end])
+    assert seen(model, mirror, data()[0][:1]) == ["bounded outputs"] * trapped
+
+
+def mirror(model, batch):
+    return F.mse_loss(model(batch[0]), batch[0])
+
+
+@pytest.mark.parametrize(("end", "trapped"), [(nn.Identity(), True), (nn.Sigmoid(), False)])
+def test_outputs_that_a_loss_clips_are_seen(end, trapped):
+    def clipped(model, batch):
+        p = model(batch[0])[:, 0].clamp(1e-7, 1 - 1e-7)
+        return -(batch[1] * p.log() + (1 - batch[1]) * (1 - p).log()).mean()
+
+    model = stack(FEATURES, 16, 1, end=[end])
+    assert seen(model, clipped, data("yes or no")[0]) == ["clipped outputs"] * trapped
+
+
+def test_a_dropout_of_the_outputs_is_seen_and_one_before_is_not():
+    model, batch = stack(FEATURES, 16, CLASSES), data()[0]
+    inside = nn.Sequential(*model[:2], nn.Dropout(0.5), *model[2:])
+    assert seen(nn.Sequential(*model, nn.Dropout(0.5)), classify, batch) == [
+        "dropout of the outputs"
+    ]
+    assert seen(inside, classify, batch) == []
+    assert seen(nn.Sequential(*model, nn.Dropout(0.5)).eval(), classify, batch) == []
+
+
+def test_an_embedding_that_is_asked_for_one_index_only_is_seen():
+    model = nn.Sequential(nn.Embedding(9, 4), nn.Flatten(), nn.Linear(12, CLASSES))
+    tokens = torch.arange(3).expand(SIZE, 3).clone()
+    labels = data()[0][1]
+    assert seen(model, classify, (tokens, labels)) == []
+    assert seen(model, classify, (tokens * 0, labels)) == ["one token"]
+
+
+def test_targets_that_are_all_the_same_are_told():
+    same = [(x, torch.zeros_like(y)) for x, y in data()]
+    found = said(stack(FEATURES, 16, CLASSES), batches=same)
+    assert (found.cause, found.trap) == ("data", "constant targets")
+
+
+def test_a_loss_of_huge_outputs_still_tells_its_pairs():
+    model = stack(FEATURES, 16, FEATURES)
+    with torch.no_grad():
+        model[0].weight *= 1e3
+    batches = [(x,) for x, _ in data()]
+    lab = Lab(model, mirror, batches, course_optimizer, 0)
+    lab.layers = ("0", "2")
+    assert "outputs" in lab.paired()
 
 
 def test_units_that_start_alike():

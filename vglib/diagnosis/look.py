@@ -135,7 +135,7 @@ def look(model: nn.Module, loss_fn: Callable, batch: Any, check: Callable) -> di
             *unregistered(model, eye.leaves),
             *equal_units(trace),
             *one_token(eye.tokens),
-            *out_of_reach(eye.answer, parts_of(batch), eye.inputs, eye.last),
+            *out_of_reach(eye.answer, parts_of(batch), eye.inputs, (order or [eye.last])[-1]),
         ),
     }
 
@@ -315,7 +315,10 @@ class _Eye(TorchFunctionMode):
     def _look_at_shares(self, shares):
         # The layers that ran last gave queries, keys and values.
         if shares.shape[-1] > 2 and float(shares.amax(dim=-1).mean()) > PEAKED:
-            self.peaked += [n for n in self.owners[-3:] if n not in self.peaked]
+            before = (
+                list(self.outputs)[-3:] or self.owners[-3:]
+            )  # of tables, where there is no layer
+            self.peaked += [n for n in before if n not in self.peaked]
 
     # Time -------------------------------------------------------------------------------------
 
