@@ -16,7 +16,7 @@ NO_CHARTS = "Charts need matplotlib: pip install matplotlib."
 VERDICTS = {
     "healthy": "Healthy",
     "gradient": "The gradient's path is at fault",
-    "other": "The gradient's path is not at fault",
+    "other": "Something else is at fault",
     "abstain": "No verdict",
 }
 _BETWEEN = (
