@@ -447,7 +447,7 @@ def test_autocast_and_half_precision(batches):
 
     found = diagnose(net().half(), squared, batches)
     assert (found.cause, found.where) == ("low precision", ())
-    assert "first loss" in found.reason
+    assert "single precision only" in found.reason
 
 
 # --- What it refuses -----------------------------------------------------------------------------

@@ -188,7 +188,7 @@ def test_a_part_that_argmax_cuts_off_is_named():
 # 5. What dies later -------------------------------------------------------------------------------
 
 
-def test_a_last_relu_that_dies_in_training():
+def test_a_last_relu_that_dies_as_all_targets_lie_below_it():
     model = stack(FEATURES, 16, 1, end=[nn.ReLU()])
 
     def loss(model, batch):
@@ -196,7 +196,8 @@ def test_a_last_relu_that_dies_in_training():
 
     far_below = [(x, y - 20) for x, y in data("number")]
     found = said(model, loss, far_below)
-    assert (found.verdict, found.cause, found.where) == ("gradient", "dead units", ("2",))
+    assert (found.verdict, found.trap, found.where) == ("other", "bounded outputs", ("2",))
+    assert found.remedy.startswith("no relu after the last layer, which helped here")
 
 
 # 6. Parameters without an optimizer ---------------------------------------------------------------

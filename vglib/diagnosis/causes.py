@@ -303,10 +303,15 @@ def helpers(e: Evidence, limits: Limits) -> set:
 
 
 def mended(e: Evidence, found: Finding, limits: Limits = LIMITS) -> Run | None:
-    """The best run with the remedy of a finding, if it learns more than as it is; or None."""
-    best = e.best(*found.changes) if found.changes else None
-    gain = e.learnt(best)
-    return best if gain >= limits.noticed and e.own <= limits.enough * gain else None
+    """The run with the remedy of a finding, if it learns more than as it is; or None.
+
+    Of several kinds of changes the first, unless another one learns much more.
+    """
+    best = [e.best(kind) for kind in found.changes]
+    most = max(map(e.learnt, best), default=-math.inf)
+    if most < limits.noticed or e.own > limits.enough * most:
+        return None
+    return next(run for run in best if e.learnt(run) >= limits.enough * most)
 
 
 def path_may_be(e: Evidence, limits: Limits) -> bool:
@@ -360,7 +365,9 @@ trap(
     sure=True,
     changes=("range",),
     # Where nothing says how much there is to learn, what is out of reach is enough.
-    when=lambda e, limits: helped(e, "range", limits) or e.way is None or e.signed,
+    when=lambda e, limits: (
+        not is_stuck(e) and (helped(e, "range", limits) or e.way is None or e.signed)
+    ),
 )
 
 
@@ -389,9 +396,10 @@ def slower_helps(e: Evidence, limits: Limits) -> bool:
 def finite_in_single_precision(e: Evidence, limits: Limits) -> Found:
     """Of the untrained model, for the first batch or another."""
     precise, b = e.best("low precision"), e.broken
-    if not b or not precise or not all(map(math.isfinite, precise.losses)):
+    if not b or not precise or not math.isfinite(precise.losses[0]):
         return None
-    if b["step"] == 0 or b["batch"] in e.bad_batches:
+    finite = all(map(math.isfinite, precise.losses))
+    if b["step"] == 0 or (finite and b["batch"] in e.bad_batches):
         reason = f"At step {b['step']} the loss is finite in single precision only."
         return {"reason": reason, "changes": ("low precision",)}
     return None
@@ -520,17 +528,27 @@ def blocked(e: Evidence, limits: Limits) -> Found:
         return {
             "reason": f"{zero}: the units after {name} are off.",
             "where": (name,),
-            "changes": PATH,
+            "changes": (*PATH, "range"),
         }
     if path.squashes[i] and path.saturated[i] > limits.full:
         reason = f"{zero}: the activation after it is saturated."
-        return {"cause": "saturation", "reason": reason, "where": (name,), "changes": PATH}
+        return {
+            "cause": "saturation",
+            "reason": reason,
+            "where": (name,),
+            "changes": (*PATH, "range"),
+        }
     if top:
         if e.flat_loss:
             reason = f"{zero}: an activation in the loss itself is saturated."
             return {"cause": "saturation", "reason": reason, "changes": PATH}
         reason = f"{zero}: the loss does not change with the outputs."
-        return {"cause": "saturation", "reason": reason, "where": (name,), "changes": PATH}
+        return {
+            "cause": "saturation",
+            "reason": reason,
+            "where": (name,),
+            "changes": (*PATH, "range"),
+        }
     above = path.names[i + 1]
     if e.gains.get(above) == 0:
         reason = f"{zero}: the weights of {above} are zero."

@@ -529,7 +529,9 @@ class _NoGraph(Exception):
 def _trials(lab, evidence, progress):
     lab.tried = {}
     evidence = _tried(lab, evidence, changes(lab, evidence), progress)
-    if evidence.most < HALF and 0 < evidence.as_it_is.update < math.inf:
+    # Huge steps may get a network over a path that is at fault.
+    open_path = _lost(evidence) <= 1 and 0 < evidence.as_it_is.update < math.inf
+    if evidence.most < HALF and open_path:
         evidence = _tried(lab, evidence, [another_rate(evidence.as_it_is, BOLD)], progress)
     return evidence
 
@@ -550,14 +552,16 @@ def _tried(lab, evidence, some, progress):
     return evidence
 
 
+def _lost(evidence):
+    """What is lost over layers or time, in units of what counts as lost."""
+    path, lags = evidence.path(), evidence.by_lag
+    return max(path.lost / LOST if path else 0.0, -min(lags.values(), default=0) / FORGOTTEN)
+
+
 def _longer(lab, evidence, progress):
     """Runs of three times the steps, on new batches, and on one batch, where they can tell."""
-    path, own, most = evidence.path(), evidence.own, evidence.most
-    lost = max(
-        path.lost / LOST if path else 0.0, -min(evidence.by_lag.values(), default=0) / FORGOTTEN
-    )
-    late = time.monotonic() > lab.deadline
-    if late:
+    own, most, lost = evidence.own, evidence.most, _lost(evidence)
+    if time.monotonic() > lab.deadline:
         return evidence
     chosen = [evidence.as_it_is]
     if most < NOTICED or (own < HALF and lost > 1 and own > ENOUGH * most):
