@@ -360,15 +360,15 @@ trap(
 trap("constant targets", sure=True)
 trap("clipped outputs", sure=True, when=lambda e, limits: e.own <= limits.learnt)
 trap("dropout of the outputs", sure=True, when=lambda e, limits: e.own <= limits.learnt)
-trap(
-    "bounded outputs",
-    sure=True,
-    changes=("range",),
-    # Where nothing says how much there is to learn, what is out of reach is enough.
-    when=lambda e, limits: (
-        not is_stuck(e) and (helped(e, "range", limits) or e.way is None or e.signed)
-    ),
-)
+
+
+def opens_up(e: Evidence, limits: Limits) -> bool:
+    """Whether it learns without its last activation, or nothing says how much there is to learn."""
+    gain = e.learnt(e.best("range"))
+    return (gain >= limits.some and e.own <= limits.enough * gain) or e.way is None or e.signed
+
+
+trap("bounded outputs", sure=True, changes=("range",), when=opens_up)
 
 
 @rule("data", sure=True)
