@@ -79,7 +79,8 @@ class Assignment:
 def load(name: str, folder: Path | None = None) -> Assignment:
     """The assignment ``name`` in ``folder``, or among the project's.
 
-    Raises FileNotFoundError with the names that there are.
+    Raises FileNotFoundError with the names that there are, and ValueError where the rubric does not
+    say how a paragraph is marked.
     """
     folder = folder or FOLDER
     place = folder / name
@@ -87,7 +88,7 @@ def load(name: str, folder: Path | None = None) -> Assignment:
         there = ", ".join(sorted(one.parent.name for one in folder.glob("*/assignment.ipynb")))
         raise FileNotFoundError(f"there is no assignment {name!r} in {folder}; there are: {there}")
     files = sorted(one for one in place.iterdir() if one.is_file())
-    return Assignment(
+    made = Assignment(
         name=name,
         source=nbformat.read(place / "assignment.ipynb", as_version=4),
         checks=_module(place / "checks.py"),
@@ -95,6 +96,19 @@ def load(name: str, folder: Path | None = None) -> Assignment:
         wrong=_module(place / "wrong.py").WRONG,
         key=sha256(b"".join(one.read_bytes() for one in files)).hexdigest()[:16],
     )
+    for one in made.questions:
+        if one.kind == "paragraph":
+            criteria(made, one)
+    return made
+
+
+def criteria(assignment: Assignment, question: Question) -> str:
+    """How a person marks a paragraph: its section of the rubric."""
+    head = f"## {question.name} ({question.points} point{'s' * (question.points != 1)})"
+    found = re.search(rf"^{re.escape(head)}\n(.*?)(?=^## |\Z)", assignment.rubric, re.M | re.S)
+    if not found:
+        raise ValueError(f"rubric.md of {assignment.name} has no section {head!r}")
+    return found[1].strip()
 
 
 def _module(path):
@@ -187,6 +201,25 @@ def paragraph(notebook: dict, question: str) -> str:
         if cell.get("cell_type") == "markdown" and f"{PARAGRAPH}{question}" in text:
             return text.split(f"{PARAGRAPH}{question}", 1)[1].lstrip("*: \n").strip()
     return ""
+
+
+def stray(assignment: Assignment, notebook: dict, question: str) -> str:
+    """What a student wrote where no paragraph is looked for, for a person to read.
+
+    That is text of their own in any text cell, and any cell of their own below the pencil.
+    """
+    ours = {line.strip() for cell in assignment.source.cells for line in cell.source.splitlines()}
+    found, below = [], False
+    for cell in notebook["cells"]:
+        text, pencil, _ = _text(cell).partition(PARAGRAPH)
+        lines = [line.strip() for line in text.splitlines()]
+        own = [line for line in lines if line not in ours | {"", "**"}]
+        of_nbgrader = isinstance(cell.get("metadata"), dict) and "nbgrader" in cell["metadata"]
+        below = below and own == [line for line in lines if line] and not of_nbgrader
+        if cell.get("cell_type") != "code" or below:
+            found += own
+        below = below or f"{PARAGRAPH}{question}" in _text(cell)
+    return "\n".join(found)
 
 
 def _text(cell):

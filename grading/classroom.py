@@ -20,13 +20,14 @@ from pathlib import Path
 
 import jinja2
 import joblib
+from markdown_it import MarkdownIt
 from tqdm import tqdm
 
 from grading import assignment as assignments
 from grading import judge, sandbox, submissions
 
 HERE = Path(__file__).resolve().parent
-HAND = ["student", "question", "of", "points", "comment", "answer"]
+HAND = ["student", "question", "of", "points", "comment", "answer", "criteria"]
 LARGEST = 30 * 2**20  # bytes of a notebook
 PARTS = 3_000_000  # brackets and commas of it, each of which may cost 100 bytes of memory
 
@@ -60,12 +61,13 @@ def grade(
         )
     if not trust_students:
         sandbox.refuse_visible(folder, out)
+    within = None if trust_students else sandbox.BUBBLEWRAP
     assignment = assignments.load(name, where)
     system, found = submissions.find(folder, name)
     for part in ("results", "feedback"):
         (out / part).mkdir(parents=True, exist_ok=True)
     calls = [
-        joblib.delayed(_apart)(jobs, name, one, out, secret, limits, trust_students, where)
+        joblib.delayed(_apart)(jobs, name, one, out, secret, limits, within, where)
         for one in found
     ]
     parallel = joblib.Parallel(n_jobs=jobs, return_as="generator_unordered")
@@ -95,8 +97,8 @@ def grade_one(
     out: Path,
     secret: bytes,
     limits: sandbox.Limits,
-    trusted: bool,
-    where: Path | None,
+    within: str | int | None,
+    where: Path | None = None,
 ) -> dict:
     """The result of one submission: from its file if nothing has changed, else judged anew."""
     assignment = assignments.load(name, where)
@@ -124,7 +126,7 @@ def grade_one(
         notebook = _notebook(content)
         inputs = assignment.checks.inputs(code)
         asked = judge.requests(assignment, inputs, seed)
-        outcome = sandbox.run(assignments.cells_of(notebook), asked, limits, trusted=trusted)
+        outcome = sandbox.run(assignments.cells_of(notebook), asked, limits, within=within)
         judged = judge.judge(assignment, notebook, outcome, inputs, asked, code)
         result["questions"] = judged["questions"]
         result["person"] += judged["person"]
@@ -214,7 +216,8 @@ def write(out: Path, system: str, column: str, results: list[dict]) -> None:
             waits = one["points"] is None and result["status"] == "graded"
             if waits or points.strip():
                 answer = str(one.get("answer", ""))[:5_000]
-                rows.append([result["student"], name, one["of"], points, comment, answer])
+                written = [points, comment, answer, one.get("criteria", "")]
+                rows.append([result["student"], name, one["of"], *written])
             if points.strip():
                 one["points"] = _points(points, one["of"], f"{result['student']}, {name}")
                 one["feedback"] = comment or one.get("feedback")
@@ -223,9 +226,9 @@ def write(out: Path, system: str, column: str, results: list[dict]) -> None:
     _replace(out / "marks.csv", submissions.marks_csv(system, column, results))
     _replace(out / "class.json", json.dumps({"system": system, "column": column}))
     _replace(out / "hand.csv", submissions.as_csv([HAND, *rows]))
-    page = jinja2.Environment(autoescape=True).from_string(
-        (HERE / "feedback.html").read_text("utf-8")
-    )
+    pages = jinja2.Environment(autoescape=True)
+    pages.filters["markdown"] = MarkdownIt().render
+    page = pages.from_string((HERE / "feedback.html").read_text("utf-8"))
     for one in results:
         text = page.render(result=one, mark=submissions.mark(one))
         _replace(out / "feedback" / f"{file_of(one['student'])}.html", text)

@@ -63,6 +63,14 @@ from grading.assignment import Wrong
 
 WRONG = (Wrong("double", "triple", "return 2 * x", 0),)
 """
+RUBRIC = """# Small
+
+## why (1 point)
+
+- **1 point**: a *reason*.
+
+## An example
+"""
 START = 'import random\n\ncode = "your code"\nn = random.Random(code).randint(10, 99)'
 TRIPLE = "def triple(x):\n    ### BEGIN SOLUTION\n    return 3 * x\n    ### END SOLUTION"
 SQUARE = "### BEGIN SOLUTION\nsquare = n**2\n### END SOLUTION"
@@ -81,7 +89,7 @@ def where(tmp_path_factory):
         cells.append(new_code_cell(source, metadata={"question": name}))
     cells.append(new_markdown_cell("Why?\n\n**✎ why**\n"))
     nbformat.write(new_notebook(cells=cells), folder / "small" / "assignment.ipynb")
-    for name, text in (("checks.py", CHECKS), ("wrong.py", WRONG), ("rubric.md", "why: 1")):
+    for name, text in (("checks.py", CHECKS), ("wrong.py", WRONG), ("rubric.md", RUBRIC)):
         (folder / "small" / name).write_text(text)
     return folder
 
