@@ -163,8 +163,8 @@ def student_copy(assignment: Assignment, code: str = "") -> NotebookNode:
     for cell in made.cells:
         for found in SOLUTION.finditer(cell.source):
             secret_lines |= {line.strip() for line in found[0].splitlines()[1:-1]}
-        blank = partial(_blank, name=cell.metadata.get("question"))
-        cell.source = SOLUTION.sub(blank, cell.source).rstrip("\n")
+        stub = partial(blank, name=cell.metadata.get("question"))
+        cell.source = SOLUTION.sub(stub, cell.source).rstrip("\n")
         if cell.cell_type == "code":
             cell.outputs, cell.execution_count = [], None
     kept = {line.strip() for cell in made.cells for line in cell.source.splitlines()}
@@ -173,7 +173,8 @@ def student_copy(assignment: Assignment, code: str = "") -> NotebookNode:
     return made
 
 
-def _blank(found, name):
+def blank(found: re.Match, name: str | None) -> str:
+    """What a student gets in place of a solution."""
     return f"{found[1]}...\n" if found[1] else f"{name} = ...\n"
 
 
@@ -211,7 +212,7 @@ def stray(assignment: Assignment, notebook: dict, question: str) -> str:
     ours = {line.strip() for cell in assignment.source.cells for line in cell.source.splitlines()}
     found, below = [], False
     for cell in notebook["cells"]:
-        text, pencil, _ = _text(cell).partition(PARAGRAPH)
+        text = _text(cell).split(PARAGRAPH, 1)[0]
         lines = [line.strip() for line in text.splitlines()]
         own = [line for line in lines if line not in ours | {"", "**"}]
         of_nbgrader = isinstance(cell.get("metadata"), dict) and "nbgrader" in cell["metadata"]

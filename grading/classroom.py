@@ -11,6 +11,7 @@ import fcntl
 import json
 import math
 import os
+import re
 import stat
 import sys
 import time
@@ -67,8 +68,7 @@ def grade(
     for part in ("results", "feedback"):
         (out / part).mkdir(parents=True, exist_ok=True)
     calls = [
-        joblib.delayed(_apart)(jobs, name, one, out, secret, limits, within, where)
-        for one in found
+        joblib.delayed(_apart)(jobs, name, one, out, secret, limits, within, where) for one in found
     ]
     parallel = joblib.Parallel(n_jobs=jobs, return_as="generator_unordered")
     results = list(tqdm(parallel(calls), total=len(calls), desc=name, disable=None))
@@ -216,7 +216,8 @@ def write(out: Path, system: str, column: str, results: list[dict]) -> None:
             waits = one["points"] is None and result["status"] == "graded"
             if waits or points.strip():
                 answer = str(one.get("answer", ""))[:5_000]
-                written = [points, comment, answer, one.get("criteria", "")]
+                marked_by = re.sub("^- ", "• ", one.get("criteria", ""), flags=re.M)  # no formula
+                written = [points, comment, answer, marked_by.replace("**", "")]
                 rows.append([result["student"], name, one["of"], *written])
             if points.strip():
                 one["points"] = _points(points, one["of"], f"{result['student']}, {name}")

@@ -65,6 +65,11 @@ def find(folder: Path, assignment: str) -> tuple[str, list[Submission]]:
     )
 
 
+def only(student: str, called: str, folder: Path) -> Submission:
+    """The one submission that lies anywhere in ``folder``."""
+    return _one(student, {called: list(filter(_is_notebook, _below(folder)))})
+
+
 def _below(folder):
     """All files below a folder, however deep, without following links."""
     folders = [folder]
