@@ -196,12 +196,10 @@ def cells_of(notebook: dict) -> list[str]:
 
 
 def paragraph(notebook: dict, question: str) -> str:
-    """What a student wrote into the Markdown cell of a paragraph question."""
-    for cell in notebook["cells"]:
-        text = _text(cell)
-        if cell.get("cell_type") == "markdown" and f"{PARAGRAPH}{question}" in text:
-            return text.split(f"{PARAGRAPH}{question}", 1)[1].lstrip("*: \n").strip()
-    return ""
+    """What a student wrote into the Markdown cells of a paragraph question, if there are copies."""
+    cells = [_text(one) for one in notebook["cells"] if one.get("cell_type") == "markdown"]
+    parts = [text.partition(f"{PARAGRAPH}{question}")[2].lstrip("*: \n").strip() for text in cells]
+    return "\n".join(dict.fromkeys(filter(None, parts)))
 
 
 def stray(assignment: Assignment, notebook: dict, question: str) -> str:

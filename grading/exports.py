@@ -157,6 +157,7 @@ def in_gradescope(name: str, top: Path, *, trust_students: bool = False) -> None
     Gradescope then shows no mark.
     """
     places = [top / one for one in ("source", "submission", "results")]
+    top.chmod(0o755)  # in a folder that others may write they could put others in place of these
     for one in places:
         one.chmod(0o700)
     if trust_students:

@@ -586,6 +586,29 @@ def test_links_and_pipes_are_not_followed(where, tmp_path):
     assert points(results["9"]) == ALL
 
 
+@pytest.mark.parametrize(
+    ("link", "to"),
+    [
+        ("7/small", "8/small"),
+        ("7", "8"),
+        ("Ada_7_assignsubmission_file", "Bob_8_assignsubmission_file"),
+    ],
+)
+def test_a_link_in_place_of_a_folder_is_refused_and_told(tmp_path, link, to):
+    (tmp_path / to).mkdir(parents=True)
+    (tmp_path / to / "small").mkdir(exist_ok=True)
+    for path in (tmp_path / to / "a.ipynb", tmp_path / to / "small" / "a.ipynb"):
+        path.write_text("{}")
+    (tmp_path / link).parent.mkdir(exist_ok=True)
+    (tmp_path / link).symlink_to(tmp_path / to)
+    found = {one.student: one for one in submissions.find(tmp_path, "small")[1]}
+    assert found["8"].path
+    assert (found["7"].path, found["7"].remark) == (
+        None,
+        "1 of its files are links or no plain files",
+    )
+
+
 @needs_sandbox
 def test_the_library_is_there_wherever_it_lies(tmp_path, monkeypatch):
     (tmp_path / "vglib").mkdir()
@@ -926,6 +949,7 @@ def test_a_paragraph_in_the_wrong_place_waits_for_a_person(where, tmp_path):
         "4": lambda cells: cells[-1].update(source="It is so."),
         "5": lambda cells: None,
         "6": lambda cells: cells.insert(1, new_code_cell("mine = 1")),
+        "7": lambda cells: cells.append(new_markdown_cell("Why?\n\n**✎ why**\nIt is so.")),
     }
     for student, write in places.items():
         notebook = honest(where, student)
@@ -934,13 +958,14 @@ def test_a_paragraph_in_the_wrong_place_waits_for_a_person(where, tmp_path):
     results = graded(where, tmp_path, tmp_path / "out")
     for student, one in results.items():
         why, lost = one["questions"]["why"], student in "1234"
-        assert (why["points"], why["answer"]) == ((None, "It is so.") if lost else (0, "")), student
+        written = (0, "") if student in "56" else (None, "It is so.")
+        assert (why["points"], why["answer"]) == written, student
         assert (
             "why: mark the paragraph, which stands in other cells than its own" in one["person"]
         ) is lost
     rows = list(csv.DictReader((tmp_path / "out" / "hand.csv").open()))
     assert [(row["student"], row["criteria"]) for row in rows] == [
-        (student, "• 1 point: a *reason*.") for student in "1234"
+        (student, "• 1 point: a *reason*.") for student in "12347"
     ]
     page = next((tmp_path / "out" / "feedback").glob("1_*")).read_text()
     assert "<li><strong>1 point</strong>: a <em>reason</em>.</li>" in page
