@@ -222,6 +222,8 @@ def write(out: Path, system: str, column: str, results: list[dict]) -> None:
             if points.strip():
                 one["points"] = _points(points, one["of"], f"{result['student']}, {name}")
                 one["feedback"] = comment or one.get("feedback")
+                notes = result["person"]
+                result["person"] = [note for note in notes if not note.startswith(f"{name}: ")]
     if lost := [f"{who}, {name}" for (who, name), (points, _) in by_hand.items() if points.strip()]:
         raise ValueError(f"hand.csv has points for what is not there to be marked: {lost}")
     _replace(out / "marks.csv", submissions.marks_csv(system, column, results))
@@ -276,7 +278,9 @@ def summary(results: list[dict]) -> str:
     """Who, what, how long, and what needs a person: as a teacher reads it."""
     lines = [f"{'student':30} {'mark':>8} {'of':>4} {'seconds':>8}  needs a person"]
     for one in results:
-        shown = submissions.mark(one) or ("UNGRADED" if one["status"] == "UNGRADED" else "by hand")
+        known = sum(mark["points"] or 0 for mark in one["questions"].values())
+        shown = "UNGRADED" if one["status"] == "UNGRADED" else f"{known:g} + …"
+        shown = submissions.mark(one) or shown
         needs = "; ".join(one["person"])
         lines.append(
             f"{one['called'][:30]:30} {shown:>8} {one['of']:>4} {one['seconds']:8.1f}  {needs}"

@@ -876,11 +876,13 @@ def test_marks_by_hand_are_merged_and_stay(where, tmp_path):
     assert all(path.stat().st_size < 10**5 for path in (out / "results").iterdir())
     marks = lambda: [row["Small"] for row in csv.DictReader((out / "marks.csv").open())]  # noqa: E731
     assert marks() == ["", "9"]
+    assert "9 + …   10" in (out / "summary.txt").read_text()
     hand = (out / "hand.csv").read_text()
     assert ",'=HYPERLINK" in hand
     (out / "hand.csv").write_text(hand.replace("7,why,1,,,", "7,why,1,0.5,<b>good</b>,"))
     classroom.merge(out)
     assert marks() == ["9.5", "9"]
+    assert "mark the paragraph" not in (out / "summary.txt").read_text()
     graded(where, folder, out)
     assert marks() == ["9.5", "9"]
     page = next(path for path in (out / "feedback").glob("7_*")).read_text()
@@ -1007,7 +1009,8 @@ def test_nbgraders_hidden_tests_give_the_points_of_the_checks(where, capsys, squ
 
 def in_a_container(folder, *command):
     """Runs it as root of a container without bubblewrap, and ``folder`` is /mnt there."""
-    mounted = ["--bind", "/", "/", "--proc", "/proc", "--dev", "/dev", "--unshare-pid"]
+    mounted = ["--bind", "/", "/", "--proc", "/proc", "--dev", "/dev"]
+    mounted += ["--unshare-pid", "--die-with-parent"]
     mounted += ["--perms", "0755", "--tmpfs", "/root", "--bind", str(folder), "/mnt"]
     for path in {sys.base_prefix, sys.prefix, str(Path(classroom.__file__).parents[1])}:
         if path.startswith("/root/"):
@@ -1017,7 +1020,8 @@ def in_a_container(folder, *command):
     mounted += ["--ro-bind", "/dev/null", os.path.realpath(shutil.which("bwrap"))]
     for one in ("SETUID", "SETGID", "KILL", "CHOWN", "DAC_OVERRIDE", "FOWNER"):
         mounted += ["--cap-add", f"CAP_{one}"]
-    return subprocess.run(["bwrap", *mounted, *command], capture_output=True, text=True)
+    told = {"capture_output": True, "text": True, "timeout": 200}  # it waits for all processes
+    return subprocess.run(["bwrap", *mounted, *command], **told)
 
 
 INTRUDE = """
