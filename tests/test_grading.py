@@ -191,13 +191,15 @@ def test_near_takes_finite_numbers_alone(value, so):
 # Attacks -----------------------------------------------------------------------------------------
 
 FIND = """
-import os
-row = []
-for top, folders, files in os.walk("/"):
-    if top in ("/proc", "/sys") or top.endswith("site-packages"):
-        folders.clear()
-    row += [1] * sum(f in ("wrong.py", "rubric.md", "secret", "hand.csv") for f in files)
-    row += [2] * sum(f.endswith("_small.ipynb") for f in files)
+import subprocess
+names = "-name wrong.py -o -name rubric.md -o -name secret -o -name hand.csv -o -name *_small.ipynb"
+skipped = "( -path /proc -o -path /sys -o -name site-packages ) -prune -o"
+found = subprocess.run(
+    f"find / {skipped} ( {names} ) -print -o -name ld.so.cache -print".split(),
+    capture_output=True, text=True,
+)
+row = found.stdout.split()
+row.remove("/etc/ld.so.cache")  # it looked
 """
 FORGE = """
 import json, os
