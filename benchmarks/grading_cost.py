@@ -7,6 +7,7 @@ works. ``--submissions 20`` is a quick try.
 """
 
 import argparse
+import os
 import subprocess
 import tempfile
 import time
@@ -62,9 +63,15 @@ def seconds(call, *given):
 def by_nbgrader(command, folder, course):
     """Seconds of nbgrader's autograde for all notebooks of a folder."""
     exports.nbgrader(assignments.load(NAME), course)
-    subprocess.run([command, "generate_assignment", NAME], cwd=course, check=True)
+    beside = str(Path(command).parent)  # it calls alembic, of its own environment
+    environment = os.environ | {"PATH": os.pathsep.join([beside, os.environ["PATH"]])}
+
+    def call(*words):
+        subprocess.run([command, *words, NAME], cwd=course, env=environment, check=True)
+
+    call("generate_assignment")
     (course / "submitted").symlink_to(folder)
-    return seconds(lambda: subprocess.run([command, "autograde", NAME], cwd=course, check=True))
+    return seconds(call, "autograde")
 
 
 def main():
