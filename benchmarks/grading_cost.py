@@ -8,9 +8,11 @@ works. ``--submissions 20`` is a quick try.
 
 import argparse
 import os
+import re
 import subprocess
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import joblib
@@ -22,14 +24,20 @@ from grading import assignment as assignments
 from grading import classroom, exports
 
 NAME, SECRET, JOBS, BLOCK = "detection", b"not a secret: to be timed", 2, 20
+HIDDEN = re.compile("### BEGIN HIDDEN.*?END HIDDEN TESTS", re.S)
 
 
 def hand_in(student, folder):
-    """The reference of one student, in nbgrader's layout."""
+    """The reference of one student, as nbgrader hands notebooks out and collects them."""
+    with tempfile.TemporaryDirectory() as course:
+        source = nbformat.read(exports.nbgrader(assignments.load(NAME), Path(course)), 4)
+    for cell in source.cells:
+        cell.source = HIDDEN.sub("", cell.source)
     code = assignments.code_of(SECRET, NAME, student)
     path = folder / student / NAME / f"{NAME}.ipynb"
     path.parent.mkdir(parents=True)
-    nbformat.write(assignments.reference(assignments.load(NAME), code), path)
+    made = replace(assignments.load(NAME), source=source)
+    nbformat.write(assignments.reference(made, code), path)
 
 
 def run_bare(path):
