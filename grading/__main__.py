@@ -1,4 +1,4 @@
-"""The command of a teacher: ``python -m grading {secret,handout,check,grade,merge}``."""
+"""The command of a teacher: ``python -m grading {secret,handout,check,grade,merge,export}``."""
 
 import argparse
 import csv
@@ -10,7 +10,7 @@ from pathlib import Path
 import nbformat
 
 from grading import assignment as assignments
-from grading import classroom, sandbox, submissions
+from grading import classroom, exports, sandbox, submissions
 from grading.trial import check
 
 
@@ -40,6 +40,16 @@ def main() -> int:
         one.add_argument(flag, type=limit.type, default=limit.default)
     one = add("merge", help="take in the points that were written into hand.csv")
     one.add_argument("out", type=Path)
+    one = add("export", help="the assignment for another system")
+    one.add_argument("system", choices=["nbgrader", "gradescope"])
+    one.add_argument("assignment")
+    one.add_argument("--out", type=Path, required=True, help="nbgrader's course, or a zip")
+    one.add_argument("--secret", type=Path, help="for gradescope: it goes into the zip")
+    one.add_argument("--trust-students", action="store_true", help="gradescope: without a sandbox")
+    one = add("gradescope", help="what the exported autograder runs inside Gradescope")
+    one.add_argument("assignment")
+    one.add_argument("top", type=Path)
+    one.add_argument("--trust-students", action="store_true")
     given = parser.parse_args()
     try:
         return {
@@ -48,8 +58,10 @@ def main() -> int:
             "check": _check,
             "grade": _grade,
             "merge": _merge,
+            "export": _export,
+            "gradescope": _gradescope,
         }[given.action](given)
-    except (ValueError, FileNotFoundError, sandbox.NoSandboxError) as error:
+    except (ValueError, FileNotFoundError, RuntimeError) as error:
         print(error, file=sys.stderr)
         return 2
 
@@ -108,6 +120,24 @@ def _grade(given):
 
 def _merge(given):
     print(classroom.summary(classroom.merge(given.out)))
+    return 0
+
+
+def _export(given):
+    assignment = assignments.load(given.assignment)
+    if given.system == "nbgrader":
+        print(exports.nbgrader(assignment, given.out))
+        return 0
+    if given.secret is None:
+        raise ValueError("export gradescope needs --secret: it draws the inputs of each student")
+    trust = given.trust_students
+    exports.gradescope(assignment, given.out, _read_secret(given.secret), trust_students=trust)
+    print(f"{given.out} holds your secret: give it to Gradescope and to nobody else")
+    return 0
+
+
+def _gradescope(given):
+    exports.in_gradescope(given.assignment, given.top, trust_students=given.trust_students)
     return 0
 
 

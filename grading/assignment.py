@@ -79,7 +79,8 @@ class Assignment:
 def load(name: str, folder: Path | None = None) -> Assignment:
     """The assignment ``name`` in ``folder``, or among the project's.
 
-    Raises FileNotFoundError with the names that there are.
+    Raises FileNotFoundError with the names that there are, and ValueError where the rubric does not
+    say how a paragraph is marked.
     """
     folder = folder or FOLDER
     place = folder / name
@@ -87,7 +88,7 @@ def load(name: str, folder: Path | None = None) -> Assignment:
         there = ", ".join(sorted(one.parent.name for one in folder.glob("*/assignment.ipynb")))
         raise FileNotFoundError(f"there is no assignment {name!r} in {folder}; there are: {there}")
     files = sorted(one for one in place.iterdir() if one.is_file())
-    return Assignment(
+    made = Assignment(
         name=name,
         source=nbformat.read(place / "assignment.ipynb", as_version=4),
         checks=_module(place / "checks.py"),
@@ -95,6 +96,19 @@ def load(name: str, folder: Path | None = None) -> Assignment:
         wrong=_module(place / "wrong.py").WRONG,
         key=sha256(b"".join(one.read_bytes() for one in files)).hexdigest()[:16],
     )
+    for one in made.questions:
+        if one.kind == "paragraph":
+            criteria(made, one)
+    return made
+
+
+def criteria(assignment: Assignment, question: Question) -> str:
+    """How a person marks a paragraph: its section of the rubric."""
+    head = f"## {question.name} ({question.points} point{'s' * (question.points != 1)})"
+    found = re.search(rf"^{re.escape(head)}\n(.*?)(?=^## |\Z)", assignment.rubric, re.M | re.S)
+    if not found:
+        raise ValueError(f"rubric.md of {assignment.name} has no section {head!r}")
+    return found[1].strip()
 
 
 def _module(path):
@@ -149,8 +163,8 @@ def student_copy(assignment: Assignment, code: str = "") -> NotebookNode:
     for cell in made.cells:
         for found in SOLUTION.finditer(cell.source):
             secret_lines |= {line.strip() for line in found[0].splitlines()[1:-1]}
-        blank = partial(_blank, name=cell.metadata.get("question"))
-        cell.source = SOLUTION.sub(blank, cell.source).rstrip("\n")
+        stub = partial(blank, name=cell.metadata.get("question"))
+        cell.source = SOLUTION.sub(stub, cell.source).rstrip("\n")
         if cell.cell_type == "code":
             cell.outputs, cell.execution_count = [], None
     kept = {line.strip() for cell in made.cells for line in cell.source.splitlines()}
@@ -159,7 +173,8 @@ def student_copy(assignment: Assignment, code: str = "") -> NotebookNode:
     return made
 
 
-def _blank(found, name):
+def blank(found: re.Match, name: str | None) -> str:
+    """What a student gets in place of a solution."""
     return f"{found[1]}...\n" if found[1] else f"{name} = ...\n"
 
 
@@ -181,12 +196,29 @@ def cells_of(notebook: dict) -> list[str]:
 
 
 def paragraph(notebook: dict, question: str) -> str:
-    """What a student wrote into the Markdown cell of a paragraph question."""
+    """What a student wrote into the Markdown cells of a paragraph question, if there are copies."""
+    cells = [_text(one) for one in notebook["cells"] if one.get("cell_type") == "markdown"]
+    parts = [text.partition(f"{PARAGRAPH}{question}")[2].lstrip("*: \n").strip() for text in cells]
+    return "\n".join(dict.fromkeys(filter(None, parts)))
+
+
+def stray(assignment: Assignment, notebook: dict, question: str) -> str:
+    """What a student wrote where no paragraph is looked for, for a person to read.
+
+    That is text of their own in any text cell, and any cell of their own below the pencil.
+    """
+    ours = {line.strip() for cell in assignment.source.cells for line in cell.source.splitlines()}
+    found, below = [], False
     for cell in notebook["cells"]:
-        text = _text(cell)
-        if cell.get("cell_type") == "markdown" and f"{PARAGRAPH}{question}" in text:
-            return text.split(f"{PARAGRAPH}{question}", 1)[1].lstrip("*: \n").strip()
-    return ""
+        text = _text(cell).split(PARAGRAPH, 1)[0]
+        lines = [line.strip() for line in text.splitlines()]
+        own = [line for line in lines if line not in ours | {"", "**"}]
+        of_nbgrader = isinstance(cell.get("metadata"), dict) and "nbgrader" in cell["metadata"]
+        below = below and own == [line for line in lines if line] and not of_nbgrader
+        if cell.get("cell_type") != "code" or below:
+            found += own
+        below = below or f"{PARAGRAPH}{question}" in _text(cell)
+    return "\n".join(found)
 
 
 def _text(cell):

@@ -11,6 +11,7 @@ import fcntl
 import json
 import math
 import os
+import re
 import stat
 import sys
 import time
@@ -20,13 +21,14 @@ from pathlib import Path
 
 import jinja2
 import joblib
+from markdown_it import MarkdownIt
 from tqdm import tqdm
 
 from grading import assignment as assignments
 from grading import judge, sandbox, submissions
 
 HERE = Path(__file__).resolve().parent
-HAND = ["student", "question", "of", "points", "comment", "answer"]
+HAND = ["student", "question", "of", "points", "comment", "answer", "criteria"]
 LARGEST = 30 * 2**20  # bytes of a notebook
 PARTS = 3_000_000  # brackets and commas of it, each of which may cost 100 bytes of memory
 
@@ -60,13 +62,13 @@ def grade(
         )
     if not trust_students:
         sandbox.refuse_visible(folder, out)
+    within = None if trust_students else sandbox.BUBBLEWRAP
     assignment = assignments.load(name, where)
     system, found = submissions.find(folder, name)
     for part in ("results", "feedback"):
         (out / part).mkdir(parents=True, exist_ok=True)
     calls = [
-        joblib.delayed(_apart)(jobs, name, one, out, secret, limits, trust_students, where)
-        for one in found
+        joblib.delayed(_apart)(jobs, name, one, out, secret, limits, within, where) for one in found
     ]
     parallel = joblib.Parallel(n_jobs=jobs, return_as="generator_unordered")
     results = list(tqdm(parallel(calls), total=len(calls), desc=name, disable=None))
@@ -95,8 +97,8 @@ def grade_one(
     out: Path,
     secret: bytes,
     limits: sandbox.Limits,
-    trusted: bool,
-    where: Path | None,
+    within: str | int | None,
+    where: Path | None = None,
 ) -> dict:
     """The result of one submission: from its file if nothing has changed, else judged anew."""
     assignment = assignments.load(name, where)
@@ -124,7 +126,7 @@ def grade_one(
         notebook = _notebook(content)
         inputs = assignment.checks.inputs(code)
         asked = judge.requests(assignment, inputs, seed)
-        outcome = sandbox.run(assignments.cells_of(notebook), asked, limits, trusted=trusted)
+        outcome = sandbox.run(assignments.cells_of(notebook), asked, limits, within=within)
         judged = judge.judge(assignment, notebook, outcome, inputs, asked, code)
         result["questions"] = judged["questions"]
         result["person"] += judged["person"]
@@ -214,18 +216,22 @@ def write(out: Path, system: str, column: str, results: list[dict]) -> None:
             waits = one["points"] is None and result["status"] == "graded"
             if waits or points.strip():
                 answer = str(one.get("answer", ""))[:5_000]
-                rows.append([result["student"], name, one["of"], points, comment, answer])
+                marked_by = re.sub("^- ", "• ", one.get("criteria", ""), flags=re.M)  # no formula
+                written = [points, comment, answer, marked_by.replace("**", "")]
+                rows.append([result["student"], name, one["of"], *written])
             if points.strip():
                 one["points"] = _points(points, one["of"], f"{result['student']}, {name}")
                 one["feedback"] = comment or one.get("feedback")
+                notes = result["person"]
+                result["person"] = [note for note in notes if not note.startswith(f"{name}: ")]
     if lost := [f"{who}, {name}" for (who, name), (points, _) in by_hand.items() if points.strip()]:
         raise ValueError(f"hand.csv has points for what is not there to be marked: {lost}")
     _replace(out / "marks.csv", submissions.marks_csv(system, column, results))
     _replace(out / "class.json", json.dumps({"system": system, "column": column}))
     _replace(out / "hand.csv", submissions.as_csv([HAND, *rows]))
-    page = jinja2.Environment(autoescape=True).from_string(
-        (HERE / "feedback.html").read_text("utf-8")
-    )
+    pages = jinja2.Environment(autoescape=True)
+    pages.filters["markdown"] = MarkdownIt().render
+    page = pages.from_string((HERE / "feedback.html").read_text("utf-8"))
     for one in results:
         text = page.render(result=one, mark=submissions.mark(one))
         _replace(out / "feedback" / f"{file_of(one['student'])}.html", text)
@@ -272,7 +278,9 @@ def summary(results: list[dict]) -> str:
     """Who, what, how long, and what needs a person: as a teacher reads it."""
     lines = [f"{'student':30} {'mark':>8} {'of':>4} {'seconds':>8}  needs a person"]
     for one in results:
-        shown = submissions.mark(one) or ("UNGRADED" if one["status"] == "UNGRADED" else "by hand")
+        known = sum(mark["points"] or 0 for mark in one["questions"].values())
+        shown = "UNGRADED" if one["status"] == "UNGRADED" else f"{known:g} + …"
+        shown = submissions.mark(one) or shown
         needs = "; ".join(one["person"])
         lines.append(
             f"{one['called'][:30]:30} {shown:>8} {one['of']:>4} {one['seconds']:8.1f}  {needs}"

@@ -39,12 +39,15 @@ def judge(
         told = outcome.answers.get(one.name, {"missing": f"nothing is called {one.name}"})
         mark = {"of": one.points, "points": 0.0, "fault": outcome.faults.get(one.name)}
         if one.kind == "paragraph":
-            mark |= {"points": None, "answer": assignments.paragraph(notebook, one.name)[:LONGEST]}
+            written = assignments.paragraph(notebook, one.name)
+            mark["answer"] = written or assignments.stray(assignment, notebook, one.name)
+            mark["answer"] = mark["answer"][:LONGEST]
+            mark["criteria"] = assignments.criteria(assignment, one)
             mark["feedback"] = "Marked by a person." if mark["answer"] else "Nothing was written."
             if mark["answer"]:
-                person.append(f"{one.name}: mark the paragraph")
-            else:
-                mark["points"] = 0.0
+                mark["points"] = None
+                where = "" if written else ", which stands in other cells than its own"
+                person.append(f"{one.name}: mark the paragraph{where}")
         elif "value" not in told:
             mark["feedback"] = str(told.get("error") or told.get("missing"))[:500]
         else:

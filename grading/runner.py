@@ -18,13 +18,7 @@ import sys
 import types
 from pathlib import Path
 
-CHANNEL = os.fdopen(int(sys.argv[1]), "w", encoding="utf-8")
 LONGEST = 200_000  # characters of one answer
-
-
-def tell(**message):
-    CHANNEL.write(json.dumps(message) + "\n")
-    CHANNEL.flush()
 
 
 def plain(value):
@@ -87,6 +81,12 @@ def assigned(source):
 
 
 def main():
+    channel = os.fdopen(int(sys.argv[1]), "w", encoding="utf-8")
+
+    def tell(**message):
+        channel.write(json.dumps(message) + "\n")
+        channel.flush()
+
     job = json.loads((Path(__file__).parent / "job.json").read_text("utf-8"))
     from IPython.core.interactiveshell import InteractiveShell
 
@@ -116,7 +116,6 @@ def main():
         tell(start=question["name"], questions=[question["name"]])
         tell(question=question["name"], answer=answer(module.__dict__, question))
     tell(done=True)
-    CHANNEL.flush()
     os._exit(0)  # threads and exit handlers of the student's do not hold up the class
 
 

@@ -38,6 +38,17 @@ THREADS = 8  # for each process that is allowed
 FILE = 2  # kilobytes that the kernel needs for an empty file
 AGAIN = 20  # at most so often a notebook is run again without a cell that killed it
 SHOWN = 20_000  # bytes kept of what a notebook prints
+BUBBLEWRAP = "bubblewrap"
+# Ends all processes of a user at once, and cannot be ended by them: to be allowed that, they would
+# have to be the second user, whom nobody is.
+KILL_ALL = """
+import contextlib, os, signal, sys
+user = int(sys.argv[1])
+os.setgroups([])
+os.setresuid(user + 1, user, user + 1)
+with contextlib.suppress(ProcessLookupError):
+    os.kill(-1, signal.SIGKILL)
+"""
 
 
 @dataclass(frozen=True)
@@ -83,6 +94,20 @@ def refuse_visible(*paths: Path) -> None:
                 raise ValueError(f"{path} lies in {folder}, which notebooks may read: move it")
 
 
+def lone_user(user: int, *closed: Path) -> int:
+    """``user``, if a notebook may run as this user: a weaker sandbox, for a container of its own.
+
+    Raises NoSandboxError where this is not root, or where the user could open one of ``closed``.
+    """
+    if os.getuid():
+        raise NoSandboxError("only root can run a notebook as another user")
+    for path in closed:
+        tried = ["sh", "-c", 'test -r "$1" || test -w "$1" || test -x "$1"', "sh", str(path)]
+        if not subprocess.run(tried, user=user, group=user, extra_groups=[]).returncode:
+            raise NoSandboxError(f"user {user}, whom notebooks run as, can open {path}")
+    return user
+
+
 def _bwrap(scratch_mb):
     """The command that makes the sandbox; what it runs comes after it."""
     command = ["bwrap", "--unshare-all", "--unshare-user", "--disable-userns", "--cap-drop", "ALL"]
@@ -125,19 +150,21 @@ def run(
     questions: Sequence[dict],
     limits: Limits = Limits(),
     *,
-    trusted: bool = False,
+    within: str | int | None = BUBBLEWRAP,
 ) -> Outcome:
     """Run ``cells`` and bring back the answers to ``questions`` (each: name, kind, calls).
 
     A cell that kills the process, or does not end, is left out and the notebook runs again, so that
-    a fault costs the questions of its own cell. ``trusted=True`` runs without a sandbox: only for
-    notebooks of one's own. Raises NoSandboxError if there is none.
+    a fault costs the questions of its own cell. ``within``: what the notebook is kept in. That is
+    BUBBLEWRAP; or, where there is none, the number of a user who has nothing (`lone_user`); or None
+    for notebooks of one's own, which are not kept in at all. Raises NoSandboxError if it did not
+    start.
     """
     outcome, skip, began = Outcome(), [], time.monotonic()
     questions = list(questions)
     while True:
         left = limits.total_s - (time.monotonic() - began)
-        ended, at = _once(cells, questions, skip, limits, left, trusted, outcome)
+        ended, at = _once(cells, questions, skip, limits, left, within, outcome)
         if ended is None:
             break
         _blame(outcome, at["questions"], ended)
@@ -161,23 +188,26 @@ def _blame(outcome, questions, fault):
         told.append(fault)
 
 
-def _once(cells, questions, skip, limits, seconds, trusted, outcome):
+def _once(cells, questions, skip, limits, seconds, within, outcome):
     """One run: (None, …) if it came to its end, else (what ended it, the message of where)."""
     with tempfile.TemporaryDirectory() as folder:
         job = {"cells": list(cells), "questions": questions, "skip": skip}
         Path(folder, "job.json").write_text(json.dumps(job), "utf-8")
         shutil.copy(HERE / "runner.py", folder)
-        process, answers = _start(folder, limits, trusted)
+        process, answers = _start(folder, limits, within)
+        heard = _Heard(outcome, {*range(len(cells)), *(one["name"] for one in questions)})
         try:
-            places = {*range(len(cells)), *(one["name"] for one in questions)}
-            return _watch(process, answers, limits, seconds, outcome, places)
+            fault, outcome.output = _watch(process, answers, limits, seconds, heard, within)
         finally:
-            _kill(process)
+            _kill(process, within)
             process.stdout.close()
             os.close(answers)
+    if fault and not heard.ready:
+        raise NoSandboxError(f"the sandbox did not start: {outcome.output[-500:]}")
+    return fault, heard.place
 
 
-def _start(folder, limits, trusted):
+def _start(folder, limits, within):
     """The process, and the end of the pipe from which its messages come."""
     ours, theirs = os.pipe()
     refused = os.memfd_create("refused")
@@ -185,11 +215,14 @@ def _start(folder, limits, trusted):
     os.lseek(refused, 0, os.SEEK_SET)
     confined = ["prlimit", f"--data={limits.memory_mb * 2**20}", "--core=0", "--nofile=256"]
     confined += [f"--fsize={limits.scratch_mb * 2**20}"]
-    if os.getuid():  # Linux does not count root's processes; the watch below does
+    runner, environment, who = Path(folder, "runner.py"), os.environ | CALM, {}
+    if isinstance(within, int):
+        confined += [f"--nproc={limits.processes}", "setpriv", "--no-new-privs", "--"]
+        environment = CALM | {"HOME": _scratch(folder, within), "PATH": "/usr/bin:/bin"}
+        who = {"user": within, "group": within, "extra_groups": []}
+    elif os.getuid():  # Linux does not count root's processes; the watch below does
         confined += [f"--nproc={_running() + limits.processes}"]
-    if trusted:
-        runner, environment = Path(folder, "runner.py"), os.environ | CALM
-    else:
+    if within == BUBBLEWRAP:
         confined += [*_bwrap(limits.scratch_mb), "--ro-bind", folder, "/job"]
         confined += ["--seccomp", str(refused), *SEALED, "--"]
         runner, environment = "/job/runner.py", {"PATH": os.environ.get("PATH", "/usr/bin:/bin")}
@@ -201,8 +234,9 @@ def _start(folder, limits, trusted):
             stderr=subprocess.STDOUT,
             pass_fds=(theirs, refused),
             env=environment,
-            cwd=folder,
+            cwd=environment["HOME"] if who else folder,
             start_new_session=True,
+            **who,
         )
     except OSError as error:
         os.close(ours)
@@ -211,6 +245,15 @@ def _start(folder, limits, trusted):
         os.close(theirs)
         os.close(refused)
     return process, ours
+
+
+def _scratch(folder, user):
+    """A folder that the user may write, in one that they may only pass through."""
+    scratch = Path(folder, "scratch")
+    scratch.mkdir()
+    os.chown(scratch, user, user)
+    os.chmod(folder, 0o711)
+    return str(scratch)
 
 
 def _running():
@@ -222,56 +265,66 @@ def _running():
     )
 
 
-def _watch(process, answers, limits, seconds, outcome, places):
-    """Read what it says until it ends: (None, place) at its end, else (what ended it, place)."""
-    place = {"start": None, "questions": []}
-    started, buffer, said, printed, ready = time.monotonic(), b"", 0, 0, False
-    cell_began, looked = started, 0.0
-    text = bytearray()
+class _Heard:
+    """What a notebook has told on its pipe so far; the answers go into ``outcome``.
+
+    ``places``: the positions of cells and the questions that it may speak of.
+    """
+
+    def __init__(self, outcome, places):
+        self.outcome, self.places = outcome, places
+        self.place, self.since = {"start": None, "questions": []}, time.monotonic()
+        self.ready = self.done = False
+        self.size, self.begun = 0, b""
+
+    def take(self, chunk):
+        self.size += len(chunk)
+        *lines, self.begun = (self.begun + chunk).split(b"\n")
+        for message in filter(None, (_message(one, self.places) for one in lines)):
+            self.ready = self.ready or "ready" in message
+            if "start" in message:
+                self.place = {"start": message["start"], "questions": message["questions"]}
+                self.since = time.monotonic()
+            if message.get("done"):
+                self.done = True
+                break
+            _take(message, self.outcome)
+
+
+def _watch(process, answers, limits, seconds, heard, within):
+    """Listen until it has ended: what ended it (None where it came to its end), what it printed."""
+    text, printed = bytearray(), 0
+    until, looked = time.monotonic() + seconds, 0.0
     with selectors.DefaultSelector() as selector:
         selector.register(answers, selectors.EVENT_READ)
         selector.register(process.stdout, selectors.EVENT_READ)
         while True:
-            for key, _ in selector.select(timeout=0.05):
+            told = selector.select(timeout=0.05)
+            for key, _ in told:
                 chunk = os.read(key.fd, 65536)
                 if not chunk:
                     selector.unregister(key.fileobj)
                 elif key.fd == answers:
-                    said += len(chunk)
-                    *lines, buffer = (buffer + chunk).split(b"\n")
-                    for message in filter(None, (_message(one, places) for one in lines)):
-                        ready = ready or "ready" in message
-                        if "start" in message:
-                            place = {"start": message["start"], "questions": message["questions"]}
-                            cell_began = time.monotonic()
-                        if message.get("done"):
-                            outcome.output = _shown(text + _rest(process.stdout.fileno()))
-                            return None, place
-                        _take(message, outcome)
+                    heard.take(chunk)
                 else:
                     printed += len(chunk)
                     text += chunk[: max(0, SHOWN - len(text))]
-            now = time.monotonic()
-            fault = None
-            if not selector.get_map() or (
-                process.poll() is not None and answers not in _fds(selector)
-            ):
+            now, fault = time.monotonic(), None
+            if answers not in selector.get_map() or (not told and process.poll() is not None):
                 fault = _how_it_died(process)
-            elif now - started > seconds:
+            elif now > until:
                 fault = f"the notebook took more than {limits.total_s:.0f} s"
-            elif now - cell_began > limits.cell_s:
+            elif now - heard.since > limits.cell_s:
                 fault = f"a cell took more than {limits.cell_s:.0f} s"
             elif printed > limits.output_mb * 2**20:
                 fault = f"a cell printed more than {limits.output_mb:.0f} MB"
-            elif said > limits.answers_mb * 2**20 or len(buffer) > limits.answers_mb * 2**20:
+            elif heard.size > limits.answers_mb * 2**20:
                 fault = f"the answers are longer than {limits.answers_mb:.0f} MB"
             elif now - looked > 0.05:
-                looked, fault = now, _too_much(process, limits)
-            if fault:
-                outcome.output = _shown(text)
-                if not ready:
-                    raise NoSandboxError(f"the sandbox did not start: {outcome.output[-500:]}")
-                return fault, place
+                looked, fault = now, _too_much(_family(process, within), limits)
+            if heard.done or fault:
+                text += _rest(process.stdout.fileno())
+                return None if heard.done else fault, text.decode("utf-8", "replace")
 
 
 def _rest(stream):
@@ -280,14 +333,6 @@ def _rest(stream):
     with contextlib.suppress(BlockingIOError):
         return os.read(stream, SHOWN)
     return b""
-
-
-def _fds(selector):
-    return {key.fd for key in selector.get_map().values()}
-
-
-def _shown(text):
-    return text.decode("utf-8", "replace")
 
 
 def _message(line, places):
@@ -345,12 +390,18 @@ def _how_it_died(process):
     return f"the process ended itself with status {code}"
 
 
-def _too_much(process, limits):
-    """Whether it has too many processes or threads, or too much memory in all of them."""
-    try:
-        family = [one.pid for one in psutil.Process(process.pid).children(recursive=True)]
-    except psutil.NoSuchProcess:
-        return None
+def _family(process, within):
+    """All processes of a notebook: the user's, or those below the first."""
+    if isinstance(within, int):
+        every = psutil.process_iter(["uids"])
+        return [one.pid for one in every if one.info["uids"] and within in one.info["uids"]]
+    with contextlib.suppress(psutil.NoSuchProcess):
+        return [one.pid for one in psutil.Process(process.pid).children(recursive=True)]
+    return []
+
+
+def _too_much(family, limits):
+    """Whether there are too many processes or threads, or too much memory in all of them."""
     if len(family) > limits.processes:
         return f"a cell started more than {limits.processes} processes"
     used = [_used(one) for one in family]
@@ -387,7 +438,9 @@ def _files(pid):
     return total
 
 
-def _kill(process):
+def _kill(process, within):
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
+    if isinstance(within, int):
+        subprocess.run([sys.executable, "-ISc", KILL_ALL, str(within)], check=True)
     process.wait()

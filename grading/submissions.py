@@ -49,20 +49,36 @@ def find(folder: Path, assignment: str) -> tuple[str, list[Submission]]:
     if flat or nested:
         found = {}
         for match, path in flat or nested:
-            paths = [path] if flat else _below(path)
             names = found.setdefault(match["id"], {})
-            names.setdefault(match["who"], []).extend(filter(_is_notebook, paths))
+            names.setdefault(match["who"], []).extend(_notebooks(path))
         return "canvas" if flat else "moodle", [_one(*one) for one in found.items()]
     students = [one for one in inside if (one / assignment).is_dir()]
     if students:
         return "nbgrader", [
-            _one(one.name, {one.name: list(filter(_is_notebook, (one / assignment).iterdir()))})
+            _one(
+                one.name,
+                {one.name: _notebooks(one if one.is_symlink() else one / assignment, deep=False)},
+            )
             for one in students
         ]
     raise ValueError(
         f"{folder} has none of the layouts of Canvas (name_id_number_file.ipynb), Moodle "
         f"(Name_id_assignsubmission_file/) and nbgrader (student/{assignment}/)"
     )
+
+
+def only(student: str, called: str, folder: Path) -> Submission:
+    """The one submission that lies anywhere in ``folder``."""
+    return _one(student, {called: _notebooks(folder)})
+
+
+def _notebooks(path, *, deep=True):
+    """What was handed in there; a link in place of a folder too, so that it is told and refused."""
+    if path.is_symlink():
+        return [path]
+    if not path.is_dir():
+        return [path] if _is_notebook(path) else []
+    return list(filter(_is_notebook, _below(path) if deep else path.iterdir()))
 
 
 def _below(folder):

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import textwrap
 import time
+import zipfile
 from pathlib import Path
 
 import nbformat
@@ -17,7 +18,7 @@ import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 from grading import assignment as assignments
-from grading import classroom, judge, sandbox, submissions, trial
+from grading import classroom, exports, judge, sandbox, submissions, trial
 
 SECRET = b"a secret of thirty-two characters"
 LIMITS = sandbox.Limits(total_s=30, cell_s=4, memory_mb=600, scratch_mb=50)
@@ -63,6 +64,14 @@ from grading.assignment import Wrong
 
 WRONG = (Wrong("double", "triple", "return 2 * x", 0),)
 """
+RUBRIC = """# Small
+
+## why (1 point)
+
+- **1 point**: a *reason*.
+
+## An example
+"""
 START = 'import random\n\ncode = "your code"\nn = random.Random(code).randint(10, 99)'
 TRIPLE = "def triple(x):\n    ### BEGIN SOLUTION\n    return 3 * x\n    ### END SOLUTION"
 SQUARE = "### BEGIN SOLUTION\nsquare = n**2\n### END SOLUTION"
@@ -81,7 +90,7 @@ def where(tmp_path_factory):
         cells.append(new_code_cell(source, metadata={"question": name}))
     cells.append(new_markdown_cell("Why?\n\n**✎ why**\n"))
     nbformat.write(new_notebook(cells=cells), folder / "small" / "assignment.ipynb")
-    for name, text in (("checks.py", CHECKS), ("wrong.py", WRONG), ("rubric.md", "why: 1")):
+    for name, text in (("checks.py", CHECKS), ("wrong.py", WRONG), ("rubric.md", RUBRIC)):
         (folder / "small" / name).write_text(text)
     return folder
 
@@ -182,13 +191,15 @@ def test_near_takes_finite_numbers_alone(value, so):
 # Attacks -----------------------------------------------------------------------------------------
 
 FIND = """
-import os
-row = []
-for top, folders, files in os.walk("/"):
-    if top in ("/proc", "/sys") or top.endswith("site-packages"):
-        folders.clear()
-    row += [1] * sum(f in ("wrong.py", "rubric.md", "secret", "hand.csv") for f in files)
-    row += [2] * sum(f.endswith("_small.ipynb") for f in files)
+import subprocess
+names = "-name wrong.py -o -name rubric.md -o -name secret -o -name hand.csv -o -name *_small.ipynb"
+skipped = "( -path /proc -o -path /sys -o -name site-packages ) -prune -o"
+found = subprocess.run(
+    f"find / {skipped} ( {names} ) -print -o -name ld.so.cache -print".split(),
+    capture_output=True, text=True,
+)
+row = found.stdout.split()
+row.remove("/etc/ld.so.cache")  # it looked
 """
 FORGE = """
 import json, os
@@ -577,6 +588,29 @@ def test_links_and_pipes_are_not_followed(where, tmp_path):
     assert points(results["9"]) == ALL
 
 
+@pytest.mark.parametrize(
+    ("link", "to"),
+    [
+        ("7/small", "8/small"),
+        ("7", "8"),
+        ("Ada_7_assignsubmission_file", "Bob_8_assignsubmission_file"),
+    ],
+)
+def test_a_link_in_place_of_a_folder_is_refused_and_told(tmp_path, link, to):
+    (tmp_path / to).mkdir(parents=True)
+    (tmp_path / to / "small").mkdir(exist_ok=True)
+    for path in (tmp_path / to / "a.ipynb", tmp_path / to / "small" / "a.ipynb"):
+        path.write_text("{}")
+    (tmp_path / link).parent.mkdir(exist_ok=True)
+    (tmp_path / link).symlink_to(tmp_path / to)
+    found = {one.student: one for one in submissions.find(tmp_path, "small")[1]}
+    assert found["8"].path
+    assert (found["7"].path, found["7"].remark) == (
+        None,
+        "1 of its files are links or no plain files",
+    )
+
+
 @needs_sandbox
 def test_the_library_is_there_wherever_it_lies(tmp_path, monkeypatch):
     (tmp_path / "vglib").mkdir()
@@ -844,11 +878,13 @@ def test_marks_by_hand_are_merged_and_stay(where, tmp_path):
     assert all(path.stat().st_size < 10**5 for path in (out / "results").iterdir())
     marks = lambda: [row["Small"] for row in csv.DictReader((out / "marks.csv").open())]  # noqa: E731
     assert marks() == ["", "9"]
+    assert "9 + …   10" in (out / "summary.txt").read_text()
     hand = (out / "hand.csv").read_text()
     assert ",'=HYPERLINK" in hand
     (out / "hand.csv").write_text(hand.replace("7,why,1,,,", "7,why,1,0.5,<b>good</b>,"))
     classroom.merge(out)
     assert marks() == ["9.5", "9"]
+    assert "mark the paragraph" not in (out / "summary.txt").read_text()
     graded(where, folder, out)
     assert marks() == ["9.5", "9"]
     page = next(path for path in (out / "feedback").glob("7_*")).read_text()
@@ -903,3 +939,157 @@ def test_the_command_hands_out_and_grades(where, tmp_path, monkeypatch, capsys):
     students.write_text("name\nAda\n")
     assert call("handout", "small", students, "--out", tmp_path / "h", "--secret", secret) == 2
     assert "needs a line of names with the column id" in capsys.readouterr().err
+
+
+# Other systems -----------------------------------------------------------------------------------
+
+
+@needs_sandbox
+def test_a_paragraph_in_the_wrong_place_waits_for_a_person(where, tmp_path):
+    places = {
+        "1": lambda cells: cells.append(new_markdown_cell("It is so.")),
+        "2": lambda cells: cells.append(new_code_cell("It is so.")),
+        "3": lambda cells: cells[-1].update(source="Why?\nIt is so.\n**✎ why**"),
+        "4": lambda cells: cells[-1].update(source="It is so."),
+        "5": lambda cells: None,
+        "6": lambda cells: cells.insert(1, new_code_cell("mine = 1")),
+        "7": lambda cells: cells.append(new_markdown_cell("Why?\n\n**✎ why**\nIt is so.")),
+    }
+    for student, write in places.items():
+        notebook = honest(where, student)
+        write(notebook.cells)
+        hand_in(tmp_path, student, notebook)
+    results = graded(where, tmp_path, tmp_path / "out")
+    for student, one in results.items():
+        why, lost = one["questions"]["why"], student in "1234"
+        written = (0, "") if student in "56" else (None, "It is so.")
+        assert (why["points"], why["answer"]) == written, student
+        assert (
+            "why: mark the paragraph, which stands in other cells than its own" in one["person"]
+        ) is lost
+    rows = list(csv.DictReader((tmp_path / "out" / "hand.csv").open()))
+    assert [(row["student"], row["criteria"]) for row in rows] == [
+        (student, "• 1 point: a *reason*.") for student in "12347"
+    ]
+    page = next((tmp_path / "out" / "feedback").glob("1_*")).read_text()
+    assert "<li><strong>1 point</strong>: a <em>reason</em>.</li>" in page
+
+
+def test_a_rubric_says_how_each_paragraph_is_marked(where, tmp_path):
+    shutil.copytree(where, tmp_path / "a")
+    (tmp_path / "a" / "small" / "rubric.md").write_text(RUBRIC.replace("1 point)", "2 points)"))
+    with pytest.raises(ValueError, match=r"small has no section '## why \(1 point\)'"):
+        assignments.load("small", tmp_path / "a")
+
+
+def test_nbgrader_gets_all_points_and_no_solution_outside_of_its_marks(where, tmp_path):
+    path = exports.nbgrader(assignments.load("small", where), tmp_path)
+    assert path == tmp_path / "source" / "small" / "small.ipynb"
+    cells = nbformat.read(path, as_version=4).cells
+    marked = [cell for cell in cells if "nbgrader" in cell.metadata]
+    names = [cell.metadata.nbgrader.grade_id for cell in marked]
+    assert len(names) == len(set(names)) == 7
+    assert sum(cell.metadata.nbgrader.get("points", 0) for cell in marked) == 10
+    for cell in cells:
+        if assignments.SOLUTION.search(cell.source):
+            assert cell.metadata.nbgrader.solution
+            assert "### BEGIN" not in assignments.SOLUTION.sub("", cell.source)
+    assert assignments.SOLUTION.sub("", marked[0].source) == "def triple(x):\n    ...\n"
+    assert assignments.SOLUTION.sub("", marked[1].source) == "square = ...\n"
+
+
+@pytest.mark.parametrize(
+    ("square", "due"), [("n**2", 3), ("n", 0), ("...", 0), ("float('nan')", 0)]
+)
+def test_nbgraders_hidden_tests_give_the_points_of_the_checks(where, capsys, square, due):
+    namespace = {}
+    exec(f"{START}\nsquare = {square}\ntriple = lambda x: 3 * x", namespace)
+    assert exports.in_nbgrader("small", "square", namespace, where) == due
+    assert capsys.readouterr().out.strip()
+    assert exports.in_nbgrader("small", "triple", namespace, where) == 4
+
+
+def in_a_container(folder, *command):
+    """Runs it as root of a container without bubblewrap, and ``folder`` is /mnt there."""
+    mounted = ["--bind", "/", "/", "--proc", "/proc", "--dev", "/dev"]
+    mounted += ["--unshare-pid", "--die-with-parent"]
+    mounted += ["--perms", "0755", "--tmpfs", "/root", "--bind", str(folder), "/mnt"]
+    for path in {sys.base_prefix, sys.prefix, str(Path(classroom.__file__).parents[1])}:
+        if path.startswith("/root/"):
+            for above in list(Path(path).parents)[-3::-1]:  # below /root, from the top
+                mounted += ["--perms", "0755", "--dir", str(above)]
+            mounted += ["--ro-bind", path, path]
+    mounted += ["--ro-bind", "/dev/null", os.path.realpath(shutil.which("bwrap"))]
+    for one in ("SETUID", "SETGID", "KILL", "CHOWN", "DAC_OVERRIDE", "FOWNER"):
+        mounted += ["--cap-add", f"CAP_{one}"]
+    told = {"capture_output": True, "text": True, "timeout": 200}  # it waits for all processes
+    return subprocess.run(["bwrap", *mounted, *command], **told)
+
+
+INTRUDE = """
+import os, pathlib, subprocess
+subprocess.Popen(["sleep", "1000"], start_new_session=True)
+for place in (
+    *("/mnt/source", "/mnt/source/secret", "/mnt/source/assignments/small/checks.py"),
+    *("/mnt/submission", "/mnt/results", "/mnt/results/results.json", "/proc/1/environ"),
+):
+    assert not os.access(place, os.R_OK) and not os.access(place, os.W_OK), place
+assert os.getuid() and os.getgid() and not os.getgroups()
+row = list(range(n))
+"""
+KILL = "import os, signal\nos.kill(-1, signal.SIGKILL)"
+
+
+@pytest.fixture
+def autograder(where, tmp_path, monkeypatch):
+    """Gradescope's folder with what was exported, and a notebook that would do harm."""
+    monkeypatch.setattr(assignments, "FOLDER", where)
+    exports.gradescope(assignments.load("small"), tmp_path / "small.zip", SECRET)
+    for name in ("source", "submission", "results"):
+        (tmp_path / name).mkdir()
+    with zipfile.ZipFile(tmp_path / "small.zip") as file:
+        file.extractall(tmp_path / "source")
+        assert file.getinfo("run_autograder").external_attr >> 16 == 0o755
+    student = "ada@example.org"
+    told = {"users": [{"email": student, "id": 7, "name": "Ada"}]}
+    (tmp_path / "submission_metadata.json").write_text(json.dumps(told))
+    notebook = honest(where, student)
+    notebook.cells[3] = new_code_cell(INTRUDE)
+    notebook.cells.insert(3, new_code_cell(KILL))
+    notebook.cells[-1].source += "\nBecause."
+    (tmp_path / "submission" / "mine.ipynb").write_text(json.dumps(notebook))
+    return tmp_path
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can run as another user")
+@needs_sandbox
+def test_gradescope_runs_notebooks_as_a_user_who_has_nothing(autograder):
+    judge_it = f"cd /mnt/source && {sys.executable} -m grading gradescope small /mnt; ps -eo args"
+    autograder.chmod(0o755)
+    done = in_a_container(autograder, "sh", "-c", judge_it)
+    assert "sleep 1000" not in done.stdout
+    assert "Traceback" not in done.stderr, done.stderr
+    told = json.loads((autograder / "results" / "results.json").read_text())
+    tests = {one["name"]: one for one in told["tests"]}
+    got = {name: one["score"] for name, one in tests.items()}
+    assert (got, told["score"]) == ({"triple": 4, "square": 3, "row": 2, "needs a person": 0}, 9)
+    assert tests["row"]["output"] == "a row"
+    assert tests["needs a person"]["visibility"] == "hidden"
+    assert told["output"] == "A person marks why."
+
+
+def test_gradescope_gives_no_mark_where_it_cannot_be_trusted(autograder, monkeypatch):
+    monkeypatch.setattr(sandbox, "available", lambda: False)
+    monkeypatch.setattr(os, "getuid", lambda: 1000)
+    with pytest.raises(sandbox.NoSandboxError, match="only root can run a notebook as another"):
+        exports.in_gradescope("small", autograder)
+    monkeypatch.setattr(sandbox, "run", lambda *a, **k: 1 / 0)
+    with pytest.raises(RuntimeError, match="not graded, by no fault of the student's: ZeroDiv"):
+        exports.in_gradescope("small", autograder, trust_students=True)
+    assert not list((autograder / "results").iterdir())
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can run as another user")
+def test_a_lone_user_who_could_read_the_checks_is_refused():
+    with pytest.raises(sandbox.NoSandboxError, match=r"user 60606, whom .*, can open /usr"):
+        sandbox.lone_user(exports.STUDENT, Path("/usr"))
