@@ -1,4 +1,4 @@
-"""Sphinx extension of the book: the figure on its first page, where theory and networks are live."""
+"""Sphinx extension of the book: the figure on its first page, live in theory and networks."""
 
 import json
 import re
@@ -6,12 +6,13 @@ from functools import cache
 from itertools import pairwise
 from pathlib import Path
 
-from course import LessonFigure, text
 from docutils import nodes
 from sphinx.errors import ExtensionError
 from sphinx.util.docutils import ReferenceRole
 from vglib.lesson import seeds
 from vglib.tasks import digits
+
+from course import LessonFigure, text
 
 CONTROLS = ("depth", "activation", "init")  # of the lesson's figure, in this order
 DIGITS = 64  # as many as the lesson measures on
