@@ -124,7 +124,7 @@ def test_a_network_is_drawn_by_its_law(page, law):
             assert math.isclose(
                 np.square(values).mean(),
                 float(wanted.square().mean()),
-                rel_tol=4 * (2 / len(values)) ** 0.5 + 0.05,
+                rel_tol=4 * (2 / len(values)) ** 0.5,
             )
             assert abs(np.mean(values)) < 4 * np.std(values) / len(values) ** 0.5 + 1e-12
             uniform = law["init"] == "torch"
