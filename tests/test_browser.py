@@ -132,9 +132,8 @@ def test_a_page_has_no_errors_in_either_theme_and_fits_a_phone(open_page, name):
     assert {where: wrong for where, wrong in found.items() if wrong} == {}
 
 
-@pytest.mark.parametrize("name", ["book/causes/depth", "lessons/causes/depth"])
-def test_the_slider_moves_the_plot_by_mouse(open_page, name):
-    page = open_page(name)
+def test_the_slider_moves_the_plot_by_mouse(open_page):
+    page = open_page("lessons/causes/depth")
     slider = page.locator("input[type=range]").first
     before, said = heights(page), sentence(page).text_content()
     slider.scroll_into_view_if_needed()
@@ -150,7 +149,7 @@ def test_the_slider_moves_the_plot_by_mouse(open_page, name):
 
 
 def test_the_slider_moves_the_plot_by_keyboard(open_page):
-    page = open_page("book/causes/depth")
+    page = open_page("lessons/causes/depth")
     slider = page.locator("input[type=range]").first
     slider.focus()
     page.keyboard.press("Home")
@@ -166,7 +165,7 @@ def test_the_slider_moves_the_plot_by_keyboard(open_page):
 
 
 def test_the_slider_moves_the_plot_by_touch(open_page):
-    page = open_page("book/causes/depth", width=390, has_touch=True, is_mobile=True)
+    page = open_page("lessons/causes/depth", width=390, has_touch=True, is_mobile=True)
     slider = page.locator("input[type=range]").first
     slider.scroll_into_view_if_needed()
     box = slider.bounding_box()
