@@ -7,6 +7,7 @@ from pathlib import Path
 
 import matplotlib
 import pytest
+from bs4 import BeautifulSoup
 from hypothesis import HealthCheck, settings
 
 from vglib.tasks import digits
@@ -50,6 +51,19 @@ def extension(root):
 def cards(root):
     """The Sphinx extension that finds what needs a card."""
     return load(root / "book" / "extensions" / "cards.py")
+
+
+@pytest.fixture(scope="session")
+def book_extension(root):
+    """Any Sphinx extension of the book, by its name."""
+    return lambda name: load(root / "book" / "extensions" / f"{name}.py")
+
+
+@pytest.fixture(scope="session")
+def pages(html):
+    """Every page of the book itself, parsed."""
+    found = [p for p in html.rglob("*.html") if "_static" not in p.parts]
+    return {p: BeautifulSoup(p.read_text(encoding="utf-8"), "html.parser") for p in found}
 
 
 @pytest.fixture(scope="session")

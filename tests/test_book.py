@@ -16,13 +16,6 @@ from vglib.claims import all_claims
 BUDGET = 200_000  # bytes of a page's own HTML and images
 
 
-@pytest.fixture(scope="module")
-def pages(html):
-    """Every page of the book itself, parsed."""
-    found = [p for p in html.rglob("*.html") if "_static" not in p.parts]
-    return {p: BeautifulSoup(p.read_text(encoding="utf-8"), "html.parser") for p in found}
-
-
 def page(pages, html, name):
     return pages[html / f"{name}.html"]
 

@@ -20,10 +20,9 @@ LESSONS = [page for page in PAGES if page.startswith("lessons/")]
 PATIENCE = 180_000  # milliseconds; a busy machine is not a bug
 expect.set_options(timeout=PATIENCE)
 
-# All that a page still has to do after it has loaded: fonts, formulas, and a drawing that fits.
+# All that a page still has to do after it has loaded: fonts, and a drawing that fits.
 SETTLED = """async () => {
     await document.fonts.ready;
-    await window.MathJax?.startup?.promise;
     for (let frame = 0; frame < 2; frame++) await new Promise(requestAnimationFrame);
 }"""
 
@@ -286,9 +285,16 @@ def test_text_and_marks_follow_the_theme(open_page):
     assert colours["light"] != colours["dark"]
 
 
-def test_mathematics_is_set_from_the_book_s_own_files(open_page):
-    page = open_page("book/causes/depth")
-    assert page.locator("mjx-container").count() > 20
+def test_formulas_are_drawn_without_a_script_and_in_the_book_s_own_font(open_page):
+    page = open_page("book/causes/weight_scale", java_script_enabled=False)
+    formulas = page.locator("article math")
+    assert formulas.count() > 50
+    page = open_page("book/causes/weight_scale")
+    assert page.evaluate("""document.fonts.check('16px "Course Math"')""")
+    # A root is stretched over what is under it.
+    root = page.locator("msqrt:visible").first
+    inner = root.locator(":scope > *").first
+    assert root.bounding_box()["height"] > inner.bounding_box()["height"]
 
 
 def first_term(page):
