@@ -2,12 +2,10 @@
 
 import importlib.util
 import os
-import shutil
 from pathlib import Path
 
 import matplotlib
 import pytest
-from bs4 import BeautifulSoup
 from hypothesis import HealthCheck, settings
 
 from vglib.tasks import digits
@@ -62,6 +60,8 @@ def book_extension(root):
 @pytest.fixture(scope="session")
 def pages(html):
     """Every page of the book itself, parsed."""
+    from bs4 import BeautifulSoup  # not where only the library is tested
+
     found = [p for p in html.rglob("*.html") if "_static" not in p.parts]
     return {p: BeautifulSoup(p.read_text(encoding="utf-8"), "html.parser") for p in found}
 
@@ -75,15 +75,12 @@ def batch():
 @pytest.fixture(scope="session")
 def browser():
     """A headless Chromium."""
-    playwright = pytest.importorskip("playwright.sync_api")
-    path = shutil.which("chromium") or shutil.which("google-chrome")
-    if path is None:
-        message = "Chromium is not installed (on Debian: apt-get install chromium)"
+    pytest.importorskip("playwright.sync_api")
+    from tools.browser import MISSING, chromium, found
+
+    if found() is None:
         if os.environ.get("CI"):
-            pytest.fail(message)
-        pytest.skip(message)
-    with playwright.sync_playwright() as p:
-        arguments = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-        chromium = p.chromium.launch(executable_path=path, args=arguments, timeout=180_000)
-        yield chromium
-        chromium.close()
+            pytest.fail(MISSING)
+        pytest.skip(MISSING)
+    with chromium() as running:
+        yield running

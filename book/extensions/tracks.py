@@ -68,7 +68,7 @@ def mark_top(app, doctree, docname):
         return
     page = page_of(docname)
     part = docname.split("/")[1] if "/" in docname else ""
-    if page == TRACK[0] or (page not in TRACK and part not in PARTS):
+    if page == TRACK[0] or docname.endswith("/index") or (page not in TRACK and part not in PARTS):
         return
     title = next(doctree.findall(nodes.title))
     if page in TRACK:
