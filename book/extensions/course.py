@@ -449,6 +449,7 @@ def mend_page(app, pagename, templatename, context, doctree):
     if "body" in context:  # docutils promises list items that it does not make
         body = context["body"].replace('<div role="list" class="c', '<div class="c')
         body = body.replace('<summary aria-label="Toggle hidden content">', "<summary>")
+        body = body.replace(' role="doc-biblioentry"', "")  # deprecated
         body = THEBE.sub("", SIGNATURE.sub(lambda one: IN_SIGNATURE.sub(r"\1", one[0]), body))
         body = PLAIN.sub(r"\1", body)
         context["body"] = body

@@ -86,9 +86,14 @@ def searched(node):
     for child in node.children:
         if isinstance(child, nodes.section):
             found += [f'<section id="{child["ids"][0]}">{searched(child)}</section>']
-        elif not isinstance(child, nodes.Invisible | nodes.raw):
-            found += [escape(child.astext(), quote=False)]
+        else:
+            words = (text for text in child.findall(nodes.Text) if not is_hidden(text.parent))
+            found += [escape(" ".join(words), quote=False)]
     return " ".join(found)
+
+
+def is_hidden(node):
+    return isinstance(node, nodes.Invisible | nodes.raw)
 
 
 def write_files(app, exception):

@@ -17,6 +17,7 @@ SOLID = """
 """.split()
 BRANDS = ["github"]
 BOXES = 0xF05A, 0xF06A, 0xF071, 0xF057, 0xF0EB, 0xF064, 0xF0F3, 0xF303, 0xF107, 0xF010, 0xF35D
+NEVER = "(?!)"
 # What a page's own HTML has where a script or a style sheet is of use to it.
 USED_BY = {
     "clipboard": 'class="highlight',
@@ -27,8 +28,8 @@ USED_BY = {
     "design-tabs": 'class="sd-tab',
     "sphinx-design": r'class="([^"]* )?sd-',
     "mystnb": 'class="[^"]*cell',
-    "pagename": "^$",  # for a list of versions, which the book has not
-    "thebe": "^$",  # comes twice, though it is off
+    "pagename": NEVER,  # for a list of versions, which the book has not
+    "thebe": NEVER,  # comes twice, though it is off
 }
 FACE = (
     '@font-face{{font-family:"Font Awesome 6 {family}";font-weight:{weight};'

@@ -69,7 +69,9 @@ class SelfCheck(SphinxDirective):
         told = f"**{MARKS[kind]}** {given[kind]}"
         if kind == "wrong":
             told += f" Look again: [](<{given['see']}>)."
-        (words,) = self.parse(given["say"])
+        words, *more = self.parse(given["say"])
+        if more or not isinstance(words, nodes.paragraph):
+            raise self.error(f"an answer is one sentence or two, no list: {given['say']!r}")
         node = answer(name=name, classes=[kind])
         node += [says("", "", *words.children), *self.parse(told)]
         return node
