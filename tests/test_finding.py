@@ -2,6 +2,7 @@
 
 import re
 from datetime import date
+from itertools import pairwise
 from pathlib import Path
 from urllib.parse import urldefrag
 
@@ -98,8 +99,8 @@ def leads_to(html, name, link):
 
 def test_a_chapter_leads_to_its_lessons_and_a_lesson_to_its_chapter(book, html):
     for name, soup in book.items():
-        folder, part, *rest = name.split("/")
-        if part not in PARTS or rest == ["index"]:
+        folder, part = f"{name}/".split("/")[:2]
+        if part not in PARTS or name.endswith("/index"):
             continue
         links = {leads_to(html, name, a["href"]) for a in soup.select("article a[href]")}
         following = PAGES[PAGES.index(name) + 1]
@@ -150,3 +151,12 @@ def test_search_on_disk_has_the_text_of_every_page(html):
     texts = (html / "_static" / "texts.js").read_text("utf-8")
     for name in PAGES:
         assert f'"{name}": "<div role=' in texts
+
+
+def test_headings_come_in_order(book):
+    for name, soup in book.items():
+        levels = [int(heading.name[1]) for heading in soup.select("article :is(h1,h2,h3,h4,h5,h6)")]
+        assert levels[0] == 1, name
+        assert levels.count(1) == 1, name
+        steps = [after - before for before, after in pairwise(levels)]
+        assert max(steps, default=0) <= 1, f"{name}: {levels}"
