@@ -51,6 +51,7 @@ THEBE = re.compile(
     r'<script type="text/x-thebe-config">.*?</script>\s*<script>kernelName = .*?</script>',
     re.DOTALL,
 )
+EMPTY_HEAD = re.compile(r'<th class="head[^"]*">(<p></p>)?</th>')
 HISTORIES = {
     NOTHING: "no change recorded",
     WORDS_ONLY: "only words changed after a result",
@@ -436,7 +437,7 @@ def write_claims(app, exception):
 
 
 def mend_page(app, pagename, templatename, context, doctree):
-    """Mend what the tools get wrong: a list that is none, folds with a name that nobody sees.
+    """Mend what the tools get wrong: lists and table heads that are none, names that nobody sees.
 
     Names, operators and punctuation in code are marked up, a third of a lesson's bytes, and a
     reader needs no colour for them; nor does the text of a link need a mark of its own. What Thebe
@@ -450,6 +451,7 @@ def mend_page(app, pagename, templatename, context, doctree):
         body = context["body"].replace('<div role="list" class="c', '<div class="c')
         body = body.replace('<summary aria-label="Toggle hidden content">', "<summary>")
         body = body.replace(' role="doc-biblioentry"', "")  # deprecated
+        body = EMPTY_HEAD.sub("<td></td>", body)
         body = THEBE.sub("", SIGNATURE.sub(lambda one: IN_SIGNATURE.sub(r"\1", one[0]), body))
         body = PLAIN.sub(r"\1", body)
         context["body"] = body
