@@ -7,7 +7,7 @@ BIN := .venv/bin
 # One thread each: lessons are budgeted so, and workers must not fight over cores.
 RUN := PYTHONUTF8=1 OMP_NUM_THREADS=1 TQDM_DISABLE=1 $(BIN)/python
 
-.PHONY: book test lab lessons confirm retarget release lock clean
+.PHONY: book test pages pdf lab lessons confirm retarget release lock clean
 
 ## book: build the HTML book; runs only the lessons whose stored outputs are stale (FRESH=1: all;
 ## FAIL_IF_STALE=1: none, a stale one fails the build)
@@ -21,6 +21,14 @@ test: book
 # In this order, the longest files first: one at the end would leave one worker idle.
 	$(RUN) -m pytest --nbval --nbval-current-env --numprocesses 2 --dist loadfile \
 	    --no-loadscope-reorder --durations 10 tests/test_browser.py lessons tests
+
+## pages: what axe finds on each page of the built book, and what it weighs, as a table (Chromium)
+pages: .venv/ready
+	$(RUN) -m tools.pages
+
+## pdf: print the built book into _build/course.pdf (Chromium)
+pdf: .venv/ready
+	$(RUN) -m tools.pdf
 
 ## lab: the lessons in JupyterLab, also for root, whom containers run as
 lab: .venv/ready

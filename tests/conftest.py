@@ -2,7 +2,6 @@
 
 import importlib.util
 import os
-import shutil
 from pathlib import Path
 
 import matplotlib
@@ -53,6 +52,21 @@ def cards(root):
 
 
 @pytest.fixture(scope="session")
+def book_extension(root):
+    """Any Sphinx extension of the book, by its name."""
+    return lambda name: load(root / "book" / "extensions" / f"{name}.py")
+
+
+@pytest.fixture(scope="session")
+def pages(html):
+    """Every page of the book itself, parsed."""
+    from bs4 import BeautifulSoup  # not where only the library is tested
+
+    found = [p for p in html.rglob("*.html") if "_static" not in p.parts]
+    return {p: BeautifulSoup(p.read_text(encoding="utf-8"), "html.parser") for p in found}
+
+
+@pytest.fixture(scope="session")
 def batch():
     """256 digits in float64."""
     return digits().train.sample(256, seed=0)
@@ -61,15 +75,12 @@ def batch():
 @pytest.fixture(scope="session")
 def browser():
     """A headless Chromium."""
-    playwright = pytest.importorskip("playwright.sync_api")
-    path = shutil.which("chromium") or shutil.which("google-chrome")
-    if path is None:
-        message = "Chromium is not installed (on Debian: apt-get install chromium)"
+    pytest.importorskip("playwright.sync_api")
+    from tools.browser import MISSING, chromium, found
+
+    if found() is None:
         if os.environ.get("CI"):
-            pytest.fail(message)
-        pytest.skip(message)
-    with playwright.sync_playwright() as p:
-        arguments = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-        chromium = p.chromium.launch(executable_path=path, args=arguments, timeout=180_000)
-        yield chromium
-        chromium.close()
+            pytest.fail(MISSING)
+        pytest.skip(MISSING)
+    with chromium() as running:
+        yield running

@@ -3,42 +3,25 @@
 import json
 import re
 from itertools import product
-from pathlib import Path
 
 import pytest
-import yaml
-from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import expect
 
+from tools.browser import pages
+from tools.pages import turn_dark, violations
 from vglib.claims import ANSWERS, all_claims
 
 pytestmark = pytest.mark.browser
 
-CONTENTS = yaml.safe_load((Path(__file__).parents[1] / "_toc.yml").read_text("utf-8"))
-PAGES = [CONTENTS["root"]]
-PAGES += [page["file"] for part in CONTENTS["parts"] for page in part["chapters"]]
+PAGES = pages()
 LESSONS = [page for page in PAGES if page.startswith("lessons/")]
 PATIENCE = 180_000  # milliseconds; a busy machine is not a bug
 expect.set_options(timeout=PATIENCE)
 
-# All that a page still has to do after it has loaded: fonts, formulas, and a drawing that fits.
+# All that a page still has to do after it has loaded: fonts, and a drawing that fits.
 SETTLED = """async () => {
     await document.fonts.ready;
-    await window.MathJax?.startup?.promise;
     for (let frame = 0; frame < 2; frame++) await new Promise(requestAnimationFrame);
-}"""
-
-# Code has thousands of coloured words, and axe needs milliseconds for each. One of each colour
-# inside elements of the same classes has the contrast of all, so the others become plain text.
-UNWRAP_REPEATED_WORDS = """() => {
-    const seen = new Set(), repeated = [];
-    for (const word of document.querySelectorAll(".highlight span")) {
-        let key = getComputedStyle(word).color;
-        for (let node = word; node; node = node.parentElement) key += "/" + node.className;
-        if (word.children.length === 0 && seen.has(key)) repeated.push(word);
-        seen.add(key);
-    }
-    for (const word of repeated) word.replaceWith(word.textContent);
 }"""
 
 
@@ -90,29 +73,6 @@ def sentence(page):
     return page.locator("p[aria-live]").first
 
 
-def serious(page):
-    """What axe has against the page as it is: rules and the elements that break them."""
-    page.evaluate(UNWRAP_REPEATED_WORDS)
-    # Without preload: axe would ask for style sheets, which a page on disk may not.
-    options = {"resultTypes": ["violations"], "preload": False}
-    found = Axe().run(page, options=options).response["violations"]
-    return [
-        (each["id"], [node["html"][:200] for node in each["nodes"]])
-        for each in found
-        if each["impact"] in ("serious", "critical")
-    ]
-
-
-def turn_dark(page):
-    page.emulate_media(color_scheme="dark")
-    page.evaluate(
-        """() => {
-            Object.assign(document.documentElement.dataset, { mode: "dark", theme: "dark" });
-            document.getAnimations().forEach((animation) => animation.finish());
-        }"""
-    )
-
-
 def become_a_phone(page):
     metrics = {"width": 390, "height": 900, "deviceScaleFactor": 1, "mobile": True}
     page.context.new_cdp_session(page).send("Emulation.setDeviceMetricsOverride", metrics)
@@ -122,9 +82,9 @@ def become_a_phone(page):
 @pytest.mark.parametrize("name", PAGES)
 def test_a_page_has_no_errors_in_either_theme_and_fits_a_phone(open_page, name):
     page = open_page(name)
-    found = {"light": serious(page)}
+    found = {"light": violations(page)}
     turn_dark(page)
-    found["dark"] = serious(page)
+    found["dark"] = violations(page, "color-contrast")  # nothing else changes
     become_a_phone(page)
     width = page.evaluate("document.documentElement.scrollWidth")
     found["on a phone"] = [f"it is {width} pixels wide"] if width > 390 else []
@@ -468,6 +428,18 @@ def test_mathematics_is_set_from_the_book_s_own_files(open_page):
     assert page.locator("mjx-container").count() > 20
 
 
+def test_formulas_are_drawn_without_a_script_and_in_the_book_s_own_font(open_page):
+    page = open_page("book/causes/weight_scale", java_script_enabled=False)
+    formulas = page.locator("article math")
+    assert formulas.count() > 50
+    page = open_page("book/causes/weight_scale")
+    assert page.evaluate("""document.fonts.check('16px "Course Math"')""")
+    # A root is stretched over what is under it.
+    root = page.locator("msqrt:visible").first
+    inner = root.locator(":scope > *").first
+    assert root.bounding_box()["height"] > inner.bounding_box()["height"]
+
+
 def first_term(page):
     term = page.locator("article a[href*='#term-']").first
     term.scroll_into_view_if_needed()
@@ -495,7 +467,7 @@ def test_a_card_opens_by_keyboard_is_read_out_and_closes_with_escape(open_page):
     expect(card).to_be_visible()
     described = term.get_attribute("aria-describedby")
     assert page.locator(f"#{described}").text_content() == card.text_content()
-    assert serious(page) == []
+    assert violations(page) == []
     page.keyboard.press("Escape")
     expect(card).to_have_count(0)
     page.keyboard.press("Enter")
@@ -549,7 +521,7 @@ def test_the_claims_can_be_filtered_by_answer(open_page):
         parts = {part[row] for row in rows}
         assert page.locator("table.vg-claims:visible").count() == len(parts)
         assert page.locator("article h2:visible").count() == len(parts) + 1
-        assert serious(page) == []
+        assert violations(page) == []
     buttons.nth(0).click()
     assert len(shown(page)[0]) == len(all_claims())
 
@@ -588,7 +560,66 @@ def test_a_claim_needs_few_lines_in_its_table(open_page, width, lines):
     assert overflow <= 0
 
 
-def test_search_finds_a_word(open_page):
+@pytest.mark.parametrize(
+    ("words", "wanted", "excerpt"),
+    [
+        ("sigmoid", "book/causes/activations.html", "sigmoid"),
+        ("dying ReLU", "book/remedies/choose_activation.html", "dying"),
+        ("loss stuck at 2.303", "book/symptoms.html", "stuck"),
+        ("nan", "book/symptoms.html", "nan"),
+        ("my network does not learn", "book/frontier/case_studies.html", "network"),
+    ],
+)
+def test_search_on_disk_finds_what_people_type_and_shows_where(open_page, words, wanted, excerpt):
     page = open_page("search")
-    page.goto(page.url + "?q=sigmoid")
-    expect(page.locator("ul.search li a").nth(1)).to_be_attached()
+    page.goto(f"{page.url}?q={words}")
+    first = page.locator("ul.search > li")
+    expect(first.nth(0)).to_be_attached()
+    expect(page.locator(".search-summary")).to_contain_text("found")
+    links = [link.split("#")[0] for link in hrefs(page, "ul.search > li > a")]
+    assert wanted in links[:6], links
+    hit = page.locator(f"ul.search > li:has(> a[href^='{wanted}'])").first
+    expect(hit.locator("p.context")).to_contain_text(re.compile(excerpt, re.IGNORECASE))
+    assert page.troubles == []
+
+
+def hrefs(page, selector):
+    return page.locator(selector).evaluate_all("links => links.map((a) => a.getAttribute('href'))")
+
+
+def test_an_answer_opens_by_keyboard_and_closes_the_one_before(open_page):
+    page = open_page("book/causes/depth")
+    first, second = (page.locator(".vg-check li").first.locator("summary").nth(i) for i in (0, 1))
+    first.focus()
+    page.keyboard.press("Enter")
+    expect(page.locator(".vg-answer[open] p").first).to_be_visible()
+    page.keyboard.press("Tab")  # the link to the place that shows better, or the next answer
+    second.focus()
+    page.keyboard.press("Space")
+    expect(page.locator(".vg-answer[open]")).to_have_count(1)
+    expect(page.locator(".vg-answer[open]")).to_contain_text("Yes.")
+    assert violations(page) == []
+
+
+def test_a_wrong_answer_leads_to_its_place(open_page):
+    page = open_page("book/causes/depth", java_script_enabled=False)
+    wrong = page.locator(".vg-answer.wrong").first
+    wrong.locator("summary").click()
+    wrong.locator("p a").last.click()
+    expect(page).to_have_url(re.compile("#how-large-is-one-factor$"))
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_print_shows_code_and_folds_whole(open_page, theme):
+    page = open_page("lessons/causes/depth", theme=theme, width=700)
+    page.emulate_media(media="print")
+    cut = page.locator("article pre").evaluate_all(
+        "all => all.filter((pre) => pre.scrollWidth > pre.clientWidth + 1).length"
+    )
+    assert cut == 0
+    closed = page.locator("article details:not(.vg-answer)").evaluate_all(
+        "all => all.filter((fold) => fold.lastElementChild.getClientRects().length < 1).length"
+    )
+    assert closed == 0
+    colour = page.locator("article p").first.evaluate("node => getComputedStyle(node).color")
+    assert all(int(part) < 110 for part in re.findall(r"\d+", colour)[:3]), colour

@@ -172,6 +172,8 @@ def test_the_workflow_publishes_only_what_was_tested(root):
     assert set(jobs["publish"]["needs"]) == set(jobs) - {"publish", "deploy"}
     assert jobs["publish"]["if"] == "github.event_name == 'push'"
     assert any("FAIL_IF_STALE=1" in step.get("run", "") for step in jobs["publish"]["steps"])
+    runs = " ".join(step.get("run", "") for step in jobs["publish"]["steps"])
+    assert all(word in runs for word in ("make pages pdf", "course.zip", "course.pdf"))
     assert jobs["deploy"]["needs"] == "publish"
     assert workflow["permissions"] == {"contents": "read"}
     assert [name for name, job in jobs.items() if "permissions" in job] == ["deploy"]

@@ -47,6 +47,11 @@ CONFIRMED = {  # what the page says of the runs at base seeds that nobody had us
 PLAIN = re.compile(r'<span class="(?:[nopw]|nn|std std-ref)">([^<]*)</span>')  # code, links
 SIGNATURE = re.compile(r'<dt class="sig.*?</dt>', re.DOTALL)
 IN_SIGNATURE = re.compile(r'<span class="pre">([^<]*)</span>| title="Link to this definition"')
+THEBE = re.compile(
+    r'<script type="text/x-thebe-config">.*?</script>\s*<script>kernelName = .*?</script>',
+    re.DOTALL,
+)
+EMPTY_HEAD = re.compile(r'<th class="head[^"]*">(<p></p>)?</th>')
 HISTORIES = {
     NOTHING: "no change recorded",
     WORDS_ONLY: "only words changed after a result",
@@ -432,10 +437,11 @@ def write_claims(app, exception):
 
 
 def mend_page(app, pagename, templatename, context, doctree):
-    """Mend what the tools get wrong: Thebe, loaded twice though off, and a list that is none.
+    """Mend what the tools get wrong: lists and table heads that are none, names that nobody sees.
 
     Names, operators and punctuation in code are marked up, a third of a lesson's bytes, and a
-    reader needs no colour for them; nor does the text of a link need a mark of its own.
+    reader needs no colour for them; nor does the text of a link need a mark of its own. What Thebe
+    would be told goes too, as it is off.
 
     The Claims page also gets its script here, which no other page needs.
     """
@@ -443,15 +449,12 @@ def mend_page(app, pagename, templatename, context, doctree):
         app.add_js_file("claims.js", loading_method="defer")
     if "body" in context:  # docutils promises list items that it does not make
         body = context["body"].replace('<div role="list" class="c', '<div class="c')
-        body = SIGNATURE.sub(lambda one: IN_SIGNATURE.sub(r"\1", one[0]), body)
+        body = body.replace('<summary aria-label="Toggle hidden content">', "<summary>")
+        body = body.replace(' role="doc-biblioentry"', "")  # deprecated
+        body = EMPTY_HEAD.sub("<td></td>", body)
+        body = THEBE.sub("", SIGNATURE.sub(lambda one: IN_SIGNATURE.sub(r"\1", one[0]), body))
         body = PLAIN.sub(r"\1", body)
         context["body"] = body
-    context["script_files"] = [
-        script for script in context["script_files"] if "thebe" not in str(vars(script)).lower()
-    ]
-    context["css_files"] = [
-        sheet for sheet in context["css_files"] if "thebe" not in str(sheet).lower()
-    ]
 
 
 @cache  # chapters ask hundreds of times

@@ -1,11 +1,15 @@
 """Sphinx extension of the book: the short track, the essentials, and what is deeper."""
 
+from pathlib import Path
+
 from bs4 import BeautifulSoup
 from docutils import nodes
 from docutils.statemachine import StringList
 from sphinx.errors import ExtensionError
 from sphinx.util.docutils import SphinxDirective
 from tools.essentials import TRACK, following
+
+from parts import chapters
 
 # What is deeper, or essential.
 PARTS = ("causes", "consequences", "detection", "remedies", "frontier")
@@ -16,6 +20,14 @@ def page_of(docname):
     """A chapter's path below book/; None for what is none."""
     part, _, path = docname.partition("/")
     return path if part == "book" else None
+
+
+def chapter_of(docname, root):
+    """The chapter that a lesson belongs to; None for what is no lesson."""
+    for chapter, lessons in chapters(root, docname.split("/")[1]).items():
+        if docname in lessons:
+            return chapter
+    return None
 
 
 class Essentials(SphinxDirective):
@@ -68,15 +80,17 @@ def mark_top(app, doctree, docname):
         return
     page = page_of(docname)
     part = docname.split("/")[1] if "/" in docname else ""
-    if page == TRACK[0] or (page not in TRACK and part not in PARTS):
+    if page == TRACK[0] or docname.endswith("/index") or (page not in TRACK and part not in PARTS):
         return
     title = next(doctree.findall(nodes.title))
     if page in TRACK:
         place = f"{TRACK.index(page) + 1} of {len(TRACK)}"
         line = [f"● Essential, {place}, to the line “Below: deeper”"]
     else:
-        kind = "Lesson, optional" if docname.startswith("lessons/") else "Deeper"
-        line = [f"{kind} · not one of ", ("the essentials", TRACK[0])]
+        chapter = chapter_of(docname, Path(app.srcdir))
+        line = [f"{'Lesson, optional' if chapter else 'Deeper'} · not one of "]
+        line += [("the essentials", TRACK[0])]
+        line += [" · belongs to ", ("this chapter", page_of(chapter))] if chapter else []
     title.parent.insert(title.parent.index(title) + 1, parse(app, docname, line))
 
 

@@ -25,11 +25,6 @@
     plugins: [...tippy.defaultProps.plugins, ours],
     inlinePositioning: true,
   });
-  // A formula in a link would be one more stop for the Tab key.
-  addEventListener("focusin", (event) => {
-    const link = event.target.closest("a.vg-term");
-    for (const formula of link?.querySelectorAll("mjx-container") ?? []) formula.tabIndex = -1;
-  });
   let finger = false;
   addEventListener("pointerdown", (event) => { finger = event.pointerType === "touch"; }, true);
   addEventListener("click", (event) => {
