@@ -7,7 +7,7 @@ BIN := .venv/bin
 # One thread each: lessons are budgeted so, and workers must not fight over cores.
 RUN := PYTHONUTF8=1 OMP_NUM_THREADS=1 TQDM_DISABLE=1 $(BIN)/python
 
-.PHONY: book test pages pdf lab lessons confirm retarget release lock clean
+.PHONY: book test pages pdf lab lessons students slides figures confirm retarget release lock clean
 
 ## book: build the HTML book; runs only the lessons whose stored outputs are stale (FRESH=1: all;
 ## FAIL_IF_STALE=1: none, a stale one fails the build)
@@ -37,6 +37,18 @@ lab: .venv/ready
 ## lessons: run stale lessons and store their outputs in the tracked notebooks (FRESH=1: all)
 lessons: .venv/ready
 	$(RUN) -m tools.lessons refresh $(if $(FRESH),--fresh)
+
+## students: lessons without solutions in _build/students, whole in _build/key
+students: .venv/ready
+	$(RUN) -m tools.students
+
+## slides: a slide set of each essential page in _build/slides
+slides: .venv/ready
+	$(RUN) -m tools.slides
+
+## figures: every figure of the built book as SVG and PNG in _build/pictures
+figures: book
+	$(RUN) -m tools.figures
 
 ## confirm: once rules are settled, run lessons at base seeds never used (LESSON="a/b": only that)
 confirm: .venv/ready

@@ -388,7 +388,7 @@ def test_every_saying_sets_two_networks_over_each_other(open_page):
         held = page.locator("vg-front svg[aria-label] path.held").count()
         assert held == (number < sayings)
         assert ("held: " in page.locator("vg-front .legend").text_content()) == held
-    assert serious(page) == []
+    assert violations(page) == []
     assert page.troubles == []
 
 

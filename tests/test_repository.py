@@ -163,11 +163,7 @@ def test_the_first_cell_stops_and_names_what_is_missing(root, monkeypatch):
 
 
 def test_the_workflow_publishes_only_what_was_tested(root):
-    text = (root / ".github" / "workflows" / "test.yml").read_text()
-    # A tag can be moved, a commit cannot.
-    for action in re.findall(r"uses: (.*)", text):
-        assert re.fullmatch(r"actions/[\w-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+", action), action
-    workflow = yaml.safe_load(text)
+    workflow = yaml.safe_load((root / ".github" / "workflows" / "test.yml").read_text())
     jobs = workflow["jobs"]
     assert set(jobs["publish"]["needs"]) == set(jobs) - {"publish", "deploy"}
     assert jobs["publish"]["if"] == "github.event_name == 'push'"
@@ -177,6 +173,23 @@ def test_the_workflow_publishes_only_what_was_tested(root):
     assert jobs["deploy"]["needs"] == "publish"
     assert workflow["permissions"] == {"contents": "read"}
     assert [name for name, job in jobs.items() if "permissions" in job] == ["deploy"]
+
+
+def test_workflows_run_actions_that_cannot_be_moved(root):
+    for path in (root / ".github" / "workflows").glob("*.yml"):
+        for action in re.findall(r"uses: (.*)", path.read_text()):  # a tag can be, a commit cannot
+            pinned = r"actions/[\w-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+"
+            assert re.fullmatch(pinned, action), f"{path.name}: {action}"
+
+
+def test_upkeep_runs_lessons_that_there_are_and_may_only_open_issues(root):
+    text = (root / ".github" / "workflows" / "upkeep.yml").read_text()
+    named = re.search(r"tools\.alone (.*)", text)[1].split()
+    assert named
+    assert all((root / "lessons" / f"{name}.ipynb").is_file() for name in named)
+    workflow = yaml.safe_load(text)
+    assert workflow["permissions"] == {"contents": "read"}
+    assert workflow["jobs"]["colab"]["permissions"] == {"contents": "read", "issues": "write"}
 
 
 def test_what_readme_promises_is_in_the_makefile(root):

@@ -6,7 +6,7 @@ ARITHMETIC as well and stores the digits that all runs share (outputs.py).
 
     python -m tools.lessons book [--fresh | --fail-if-stale]
     python -m tools.lessons refresh [--fresh] [LESSON …]
-    python -m tools.lessons budget
+    python -m tools.lessons budget [LESSON …]
 """
 
 import argparse
@@ -17,7 +17,6 @@ import re
 import shutil
 import subprocess
 import sys
-import time
 from hashlib import sha256
 from pathlib import Path
 
@@ -39,6 +38,7 @@ BOOK_FILES = [
     "book",
     "lessons",
 ]
+BUDGET = "book/budget.json"  # what each lesson took, for the page for teachers
 README_PICTURE = ("causes/depth", "fig-depth-profiles", "book/static/front.svg")
 FOLDED = {"hide-input", "hide-cell", "remove-cell"}
 CELL_SECONDS = 1800  # a cell that takes longer hangs, even on a busy machine
@@ -77,6 +77,14 @@ def lessons():
     return [path for path in paths if ".ipynb_checkpoints" not in path.parts]
 
 
+def chosen(names):
+    """The paths of the lessons of these names, or of all."""
+    paths = [path for path in lessons() if not names or name_of(path) in names]
+    if unknown := set(names) - {name_of(path) for path in paths}:
+        sys.exit(f"there is no lesson {min(unknown)!r}; it is named like causes/depth")
+    return paths
+
+
 def key(notebook):
     """What the stored outputs of ``notebook`` depend on, as a short hash."""
     return keys.key(notebook, ROOT)
@@ -95,18 +103,27 @@ def outputs_hash(notebook):
     return sha256(json.dumps(stored, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def budget():
-    """Run every lesson and print what it took, side by side with what it may take."""
+def budget(*, names=()):
+    """Run lessons, print what each took beside what it may take, and keep it in BUDGET.
+
+    Seconds are those of the processor, kernel and imports included: a busy machine does not
+    lengthen them as it does those of a clock.
+    """
     print("| lesson | seconds (at most 60) | peak memory, MB (at most 1000) |\n|---|---|---|")
-    peak = "import resource; resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1000"
-    for path in lessons():
+    took = (
+        "import resource\nused = resource.getrusage(resource.RUSAGE_SELF)\n"
+        "print(round(used.ru_utime + used.ru_stime), used.ru_maxrss // 1000)"
+    )
+    for path in chosen(names):
         notebook = nbformat.read(path, as_version=4)
-        notebook.cells.append(nbformat.v4.new_code_cell(peak))
-        start = time.perf_counter()
+        notebook.cells.append(nbformat.v4.new_code_cell(took))
         run(notebook, folder=path.parent)
-        seconds = time.perf_counter() - start
-        memory = notebook.cells[-1].outputs[0].data["text/plain"]
-        print(f"| {path.relative_to(ROOT)} | {seconds:.0f} | {memory} |", flush=True)
+        seconds, memory = map(int, notebook.cells[-1].outputs[0].text.split())
+        print(f"| {path.relative_to(ROOT)} | {seconds} | {memory} |", flush=True)
+        kept = json.loads((ROOT / BUDGET).read_text(encoding="utf-8"))
+        kept[name_of(path)] = {"seconds": seconds, "megabytes": memory}
+        text = json.dumps(dict(sorted(kept.items())), indent=1)
+        (ROOT / BUDGET).write_text(f"{text}\n", encoding="utf-8")
 
 
 def run(notebook, *, folder, seed=0, keep_going=False, arithmetic=None):
@@ -161,11 +178,8 @@ def fold(notebook):
 
 def refresh(*, fresh, names=()):
     """Run stale lessons, store the digits that survive in the tracked notebooks, and say so."""
-    chosen = [path for path in lessons() if not names or name_of(path) in names]
-    if unknown := set(names) - {name_of(path) for path in chosen}:
-        sys.exit(f"there is no lesson {min(unknown)!r}; it is named like causes/depth")
     stale = []
-    for path in chosen:
+    for path in chosen(names):
         notebook = nbformat.read(path, as_version=4)
         if fresh or not is_fresh(notebook):
             stale.append((path, notebook))
@@ -298,7 +312,7 @@ def main():
             action.add_argument("--fresh", action="store_true", help="run every lesson")
         if name == "book":
             action.add_argument("--fail-if-stale", action="store_true", help="run no lesson")
-        if name == "refresh":
+        if name != "book":
             action.add_argument("names", nargs="*", metavar="LESSON")
     arguments = vars(parser.parse_args())
     {"book": book, "refresh": refresh, "budget": budget}[arguments.pop("action")](**arguments)
