@@ -214,9 +214,8 @@ def test_works_in_a_sandboxed_frame(open_page, html, theme):
     """As on Colab: the output's HTML alone, in a frame without same-origin rights."""
     from bs4 import BeautifulSoup
 
-    soup = BeautifulSoup(
-        (html / "book/causes/depth.html").read_text(encoding="utf-8"), "html.parser"
-    )
+    lesson = (html / "lessons" / "causes" / "depth.html").read_text(encoding="utf-8")
+    soup = BeautifulSoup(lesson, "html.parser")
     element = soup.find(lambda tag: tag.name.startswith("vg-slider-"))
     output = str(element) + str(element.find_next_sibling("script"))
     page = open_page("book/running", theme=theme)
