@@ -14,7 +14,10 @@
     fn: (card) => {
       const close = (event) => event.key === "Escape" && card.hide();
       return {
-        onCreate: () => card.setContent(listed(card.props.content)),
+        onCreate: () => {
+          card.setProps({ appendTo: () => document.querySelector("article") }); // a landmark
+          card.setContent(listed(card.props.content));
+        },
         onShow: () => addEventListener("keydown", close),
         onHide: () => removeEventListener("keydown", close),
       };
