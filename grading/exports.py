@@ -10,6 +10,7 @@ import io
 import json
 import tempfile
 import zipfile
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -69,30 +70,33 @@ def nbgrader(assignment: Assignment, out: Path) -> Path:
     """
     assignments.student_copy(assignment)  # raises where a solution would get out
     made = assignments.reference(assignment, "your code")
-    of = {one.name: one for one in assignment.questions}
+    paragraphs = [one for one in assignment.questions if one.kind == "paragraph"]
     for cell in made.cells:
-        name = cell.metadata.get("question")
-        if cell.cell_type == "code" and SOLUTION.search(cell.source):
-            cell.source = SOLUTION.sub(
-                lambda m, name=name: assignments.blank(m, name) + m[0], cell.source
-            )
+        if name := cell.metadata.get("question"):
+            cell.source = SOLUTION.sub(partial(_stub_and_solution, name=name), cell.source)
             cell.metadata["nbgrader"] = _cell(name, solution=True)
-        for one in assignment.questions:
+        for one in paragraphs:
             if cell.cell_type == "markdown" and f"{PARAGRAPH}{one.name}" in cell.source:
                 cell.source += "\n\n### BEGIN SOLUTION\n### END SOLUTION"
-                cell.metadata["nbgrader"] = _cell(
-                    one.name, solution=True, grade=True, points=one.points
-                )
-    for name, one in of.items():
-        if one.kind != "paragraph":
-            source = HIDDEN.format(name=name, points=one.points, assignment=assignment.name)
-            told = _cell(f"{name}-points", grade=True, locked=True, points=one.points)
-            made.cells.append(new_code_cell(source, metadata={"nbgrader": told}))
+                told = _cell(one.name, solution=True, grade=True, points=one.points)
+                cell.metadata["nbgrader"] = told
+    for one in assignment.questions:
+        if one not in paragraphs:
+            source = HIDDEN.format(name=one.name, points=one.points, assignment=assignment.name)
+            told = _cell(f"{one.name}-points", grade=True, locked=True, points=one.points)
+            made.cells.append(
+                new_code_cell(source, id=told["grade_id"], metadata={"nbgrader": told})
+            )
     path = out / "source" / assignment.name / f"{assignment.name}.ipynb"
     path.parent.mkdir(parents=True, exist_ok=True)
     nbformat.write(made, path)
     (out / "nbgrader_config.py").write_text(CONFIG.format(root=str(assignments.ROOT)), "utf-8")
     return path
+
+
+def _stub_and_solution(found, name):
+    """What a student is to get stays where nbgrader takes out the solution below it."""
+    return assignments.blank(found, name) + found[0]
 
 
 def _cell(grade_id, *, solution=False, grade=False, locked=False, **points):
@@ -138,7 +142,8 @@ def gradescope(assignment: Assignment, out: Path, secret: bytes, *, trust_studen
         for one in sorted(folder.rglob("*")):
             if one.is_file() and "__pycache__" not in one.parts:
                 files[f"{to}/{one.relative_to(folder).as_posix()}"] = one.read_text("utf-8")
-    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as file:
+    out.touch(mode=0o600)
+    with zipfile.ZipFile(out, "w") as file:
         for name, text in files.items():
             member = zipfile.ZipInfo(name, (2026, 1, 1, 0, 0, 0))  # the same bytes each time
             member.external_attr = (
