@@ -106,7 +106,7 @@ def test_a_trap_that_a_trial_shows_is_named(name):
     assert judge(evidence(0, run(TRIED[name], 0.9))).trap == name
 
 
-@pytest.mark.parametrize("name", TRAPS.keys() - TRIED.keys())
+@pytest.mark.parametrize("name", [name for name in TRAPS if name not in TRIED])
 def test_every_trap_is_named(name):
     stuck = {layer: [0.0 if name == "softmax over one unit" else 1.0] * 3 for layer in LAYERS}
     e = evidence(0.3, traps=(Trap(name, "seen at the end", ("d",)),), gradients=stuck)

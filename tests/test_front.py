@@ -8,9 +8,9 @@ from itertools import product
 import numpy as np
 import pytest
 import torch
-from conftest import load
 from sphinx.errors import ExtensionError
 
+from tests.conftest import load
 from vglib.figures import SliderFigure, State, compared
 from vglib.lesson import readable
 from vglib.nets import mlp

@@ -1,9 +1,10 @@
 """Slides: one thing to look at on each, what is said beside it, and nothing deeper."""
 
 import pytest
-from conftest import load
 from docutils import nodes
 from docutils.utils import new_document
+
+from tests.conftest import load
 
 
 @pytest.fixture(scope="module")
