@@ -422,11 +422,6 @@ def test_two_clicks_away_the_gradient_is_there(open_page):
     expect(page.locator("vg-front svg[aria-label] rect.fed")).to_have_count(10)
 
 
-def test_mathematics_is_set_from_the_book_s_own_files(open_page):
-    page = open_page("book/causes/depth")
-    assert page.locator("mjx-container").count() > 20
-
-
 def test_formulas_are_drawn_without_a_script_and_in_the_book_s_own_font(open_page):
     page = open_page("book/causes/weight_scale", java_script_enabled=False)
     formulas = page.locator("article math")

@@ -119,8 +119,9 @@ def inconsistent(setup):
         yield "no remedy"
     if setup.where and setup.where[0] != "lag":
         model = setup.build(0)[0]
-        for place in {*setup.where} - {name for name, _ in model.named_modules()}:
-            yield f"no module {place!r}"
+        named = [*model.named_modules(), *model.named_parameters()]
+        for place in {*setup.where} - {name for name, _ in named}:
+            yield f"no module or parameter {place!r}"
 
 
 @pytest.mark.parametrize("split", SPLITS)

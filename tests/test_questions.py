@@ -14,7 +14,7 @@ CHAPTERS = sorted(
     path.relative_to(ROOT / "book").with_suffix("").as_posix()
     for part in PARTS
     for path in (ROOT / "book" / part).glob("*.md")
-    if path.stem != "index"
+    if path.stem not in ("index", "not_learning")  # which teaches nothing
 )
 FILES = sorted((ROOT / "book" / "questions").rglob("*.yml"))
 
