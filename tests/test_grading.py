@@ -193,7 +193,7 @@ def test_near_takes_finite_numbers_alone(value, so):
 FIND = """
 import subprocess
 names = "-name wrong.py -o -name rubric.md -o -name secret -o -name hand.csv -o -name *_small.ipynb"
-skipped = "( -path /proc -o -path /sys -o -name site-packages ) -prune -o"
+skipped = "( -path /proc -o -path /sys -o -path /usr -o -name site-packages ) -prune -o"
 found = subprocess.run(
     f"find / {skipped} ( {names} ) -print -o -name ld.so.cache -print".split(),
     capture_output=True, text=True,
