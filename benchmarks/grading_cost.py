@@ -57,7 +57,7 @@ def graded(folder):
         results = classroom.grade(NAME, folder, Path(out), SECRET, jobs=JOBS)
     full = sum(one.points for one in assignments.load(NAME).questions if one.kind != "paragraph")
     for one in results:
-        got = sum(mark["points"] for mark in one["questions"].values())
+        got = sum(mark["points"] or 0 for mark in one["questions"].values())
         assert got == full, (one["student"], one["person"])
 
 
