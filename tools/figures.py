@@ -6,16 +6,14 @@ as the page first shows it. It needs Chromium.
 """
 
 import argparse
-import shutil
 import sys
 
 import yaml
-from playwright.sync_api import sync_playwright
 from tqdm import tqdm
 
-from tools import lessons as tool
+from tools.browser import HTML, MISSING, ROOT, chromium, found
 
-HTML, OUT = tool.ROOT / "_build" / "html", tool.ROOT / "_build" / "pictures"
+OUT = ROOT / "_build" / "pictures"
 LICENCE = "Vanishing Gradients, CC BY 4.0, "
 # In the page: every drawing and chart with the look that it has there, made to stand by itself.
 COLLECT = """line => {
@@ -87,13 +85,11 @@ def main():
     ]
     if unknown := [name for name in names if not (HTML / f"{name}.html").exists()]:
         parser.error(f"the built book has no page {unknown[0]!r}; run `make book` first")
-    if not (path := shutil.which("chromium") or shutil.which("google-chrome")):
-        sys.exit("Chromium is not installed (on Debian: apt-get install chromium)")
-    address = yaml.safe_load((tool.ROOT / "_config.yml").read_text("utf-8"))["html"]["baseurl"]
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+    if found() is None:
+        sys.exit(MISSING)
+    address = yaml.safe_load((ROOT / "_config.yml").read_text("utf-8"))["html"]["baseurl"]
+    with chromium() as browser:
         export(browser, tqdm(names, unit="page", disable=None, ascii=True), OUT, address)
-        browser.close()
     print(f"The figures are in {OUT}")
 
 

@@ -7,7 +7,6 @@ fails or a slider changes nothing.
 
 import argparse
 import os
-import shutil
 import socket
 import subprocess
 import sys
@@ -16,9 +15,9 @@ import time
 import urllib.request
 
 import nbformat
-from playwright.sync_api import sync_playwright
 
 from tools import lessons as tool
+from tools.browser import MISSING, chromium, found
 
 LESSON = "causes/weight_scale"  # the quickest that has sliders of both kinds
 SECONDS = 600  # in which a lesson must be through, also on a busy machine
@@ -93,8 +92,8 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("name", nargs="?", default=LESSON, metavar="LESSON")
     (lesson,) = tool.chosen([parser.parse_args().name])
-    if not (path := shutil.which("chromium") or shutil.which("google-chrome")):
-        sys.exit("Chromium is not installed (on Debian: apt-get install chromium)")
+    if found() is None:
+        sys.exit(MISSING)
     port = free_port()
     with tempfile.TemporaryDirectory() as folder:
         notebook = nbformat.read(lesson, as_version=4)
@@ -108,14 +107,12 @@ def main():
             server = subprocess.Popen(command, stdout=log, stderr=log, cwd=folder)
         try:
             wait_for(f"http://127.0.0.1:{port}/lab")
-            with sync_playwright() as playwright:
-                browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+            with chromium() as browser:
                 page = browser.new_page(viewport={"width": 1280, "height": 900})
                 page.set_default_timeout(1000 * SECONDS)
                 page.goto(f"http://127.0.0.1:{port}/lab/tree/{lesson.name}")
                 page.locator(".jp-CodeCell").first.wait_for()
                 seen = use(page)
-                browser.close()
         finally:
             server.terminate()
             server.wait()

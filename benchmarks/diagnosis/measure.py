@@ -13,6 +13,7 @@ from functools import partial
 
 import label
 import records
+from baselines import settings
 from setups import load
 
 from vglib.diagnosis.experiments import Lab, gather, set_aside
@@ -56,10 +57,6 @@ def run(split, name, source, seed):
 
 def path(split):
     return label.HERE / "records" / f"evidence_{split}.json"
-
-
-def settings(split):
-    return [{"name": n, "source": one.source, "seed": 0} for n, one in load(split).items()]
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """Sphinx extension of the book: the overview of a part, its chapters with what was found there."""
 
 from html import escape
+from itertools import chain
 from pathlib import Path
 
 import yaml
@@ -8,6 +9,7 @@ from docutils import nodes
 from docutils.statemachine import StringList
 from sphinx.errors import ExtensionError
 from sphinx.util.docutils import SphinxDirective
+from tools.timetable import contents
 from vglib.claims import all_claims
 
 from course import answer_html, short, verdict_on
@@ -15,9 +17,8 @@ from course import answer_html, short, verdict_on
 
 def chapters(root, part):
     """The chapters of a part in their order, each with its lessons, from the table of contents."""
-    contents = yaml.safe_load((root / "_toc.yml").read_text("utf-8"))
     found = {}
-    for page in (page["file"] for one in contents["parts"] for page in one["chapters"]):
+    for page in chain(*contents(root).values()):
         if page.split("/")[1:2] != [part] or page.endswith("/index"):
             continue
         if page.startswith("book/"):

@@ -54,10 +54,8 @@ def is_question(node):
 
 
 def drop_scripts(app, pagename, templatename, context, doctree):
-    """Load no script of the book but that of formulas: sliders bring their own."""
-    context["script_files"] = [
-        script for script in context["script_files"] if "mathjax" in str(vars(script)).lower()
-    ]
+    """Load no script of the book: sliders bring their own."""
+    context["script_files"] = []
 
 
 def in_slides(app, doctree, docname):
